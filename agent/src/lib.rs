@@ -1,0 +1,28 @@
+//! holdup: what is the hold-up, and who is holding it up?
+//!
+//! An eBPF lock-contention profiler for Linux. Data flows one way:
+//!
+//! ```text
+//! probe -> maps / ring buffer -> ingest -> model -> sink
+//!                                  |         ^
+//!                                  +- symbol, runtime (what the target's memory and ELF files add)
+//! ```
+//!
+//! - [`probe`]: what can be attached to this kernel, and attaching it
+//! - [`ingest`]: decoding what the kernel side wrote
+//! - [`proc`]: what `/proc` and a target's memory say, read as hostile input
+//! - [`symbol`]: stacks to functions and lines
+//! - [`runtime`]: what a language runtime's lock looks like, so that a futex becomes a mutex with a holder
+//! - [`model`]: plain types: captures and snapshots, which are also the JSON documents
+//! - [`sink`]: table, JSON, pprof, folded stacks, SVG
+//! - [`cli`]: the command line
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may")
+)]
+
+pub mod model;
+pub mod proc;
+pub mod runtime;
+pub mod sink;
+pub mod symbol;

@@ -1,0 +1,29 @@
+//! `holdup.capture/v1`: what was seen while recording.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Lock, plan::PlanEntry, process::Process};
+
+/// Value of `schema`.
+pub const SCHEMA: &str = "holdup.capture/v1";
+
+/// A recording.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capture {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// Start, RFC 3339 in UTC.
+    pub started_at: String,
+    /// Length of the recording in nanoseconds.
+    pub duration_ns: u64,
+    /// The probe table with each row's fate.
+    pub plan: Vec<PlanEntry>,
+    /// Everything lost, by reason; all reasons are present, 0 from the start.
+    pub loss: BTreeMap<String, u64>,
+    /// Processes that waited.
+    pub processes: Vec<Process>,
+    /// Locks, most total wait (finished and going on) first.
+    pub locks: Vec<Lock>,
+}

@@ -1,0 +1,97 @@
+//! A lock and those who wait for it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Frame, Kind, hex, histogram::Bucket};
+
+/// How finished waits ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcomes {
+    /// Released by a wake.
+    pub woken: u64,
+    /// The caller's timeout passed.
+    pub timed_out: u64,
+    /// A signal ended the call with `EINTR`, or the thread died in it.
+    pub interrupted: u64,
+    /// The call failed otherwise.
+    pub error: u64,
+}
+
+/// Total and longest finished wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitNs {
+    /// Sum over all finished waits in nanoseconds.
+    pub total: u64,
+    /// Longest finished wait in nanoseconds.
+    pub max: u64,
+}
+
+/// A call path that waits for a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Site {
+    /// Finished waits from here: the lock's exact count shared out by the sampled waits' ratio. Sums to `waits`.
+    pub waits: u64,
+    /// Time spent in finished waits from here in nanoseconds, shared out likewise. Sums to `wait_ns.total`.
+    pub wait_ns: u64,
+    /// Threads that wait here now.
+    pub waiters: u64,
+    /// Samples and parked threads this site was seen in (exact).
+    pub samples: u64,
+    /// Innermost first. Empty when the stack could not be read.
+    pub frames: Vec<Frame>,
+}
+
+/// Who holds a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Thread id.
+    pub tid: u32,
+    /// Thread name; empty when the thread is gone.
+    pub comm: String,
+    /// The evidence, e.g. `glibc mutex owner word`, `priority-inheritance futex word`, `glibc rwlock writer word`.
+    pub known_by: String,
+}
+
+/// One lock of one process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lock {
+    /// Stable across restarts and machines: see [`crate::runtime::identity`].
+    pub id: String,
+    /// Process id.
+    pub pid: u32,
+    /// Address of the lock object (`&mutex`) where its layout is known, else of the futex word.
+    #[serde(with = "hex")]
+    pub address: u64,
+    /// What is waited for.
+    pub kind: Kind,
+    /// Runtime that the lock belongs to (`glibc`, `musl`, `rust-std`, `parking_lot`, ...); null when not recognised.
+    pub runtime: Option<String>,
+    /// `name` or `name+0x10` for a lock in static storage.
+    pub symbol: Option<String>,
+    /// Innermost application frame of the heaviest site, e.g. `refresh config.c:88`; a readable name for the lock.
+    pub site: Option<String>,
+    /// Threads waiting now.
+    pub waiters: u64,
+    /// Most threads that waited at once.
+    pub waiters_peak: u64,
+    /// Finished waits: the sum of `outcomes`, and of the histogram's counts.
+    pub waits: u64,
+    /// How they ended.
+    pub outcomes: Outcomes,
+    /// Calls that never slept because the word had changed (`EAGAIN`): not waits.
+    pub value_changed: u64,
+    /// How long they took.
+    pub wait_ns: WaitNs,
+    /// Age of the longest wait still going on, in nanoseconds; null when nobody waits.
+    pub oldest_wait_ns: Option<u64>,
+    /// Some waiters were parked before recording began, so `oldest_wait_ns` is a lower bound.
+    pub oldest_is_at_least: bool,
+    /// Time since a waiter was last released by a wake, in nanoseconds; null when none was seen.
+    pub last_handoff_ns: Option<u64>,
+    /// Non-empty buckets, ascending.
+    pub histogram: Vec<Bucket>,
+    /// Call paths, most waiting first.
+    pub sites: Vec<Site>,
+    /// Who holds it now; null when not known.
+    pub holder: Option<Holder>,
+}

@@ -1,0 +1,17 @@
+//! Plain types and aggregation: no aya, no tokio, no I/O. The types serialise to the documented JSON.
+
+pub mod capture;
+pub mod frame;
+pub mod hex;
+pub mod histogram;
+pub mod kind;
+pub mod lock;
+pub mod plan;
+pub mod process;
+pub mod snapshot;
+
+pub use capture::Capture;
+pub use frame::{Frame, RawFrame};
+pub use kind::Kind;
+pub use lock::{Holder, Lock, Outcomes, Site};
+pub use snapshot::Snapshot;

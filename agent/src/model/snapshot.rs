@@ -1,0 +1,55 @@
+//! `holdup.snapshot/v1`: what is blocked right now.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Frame, Kind, Lock, hex, plan::PlanEntry, process::Process};
+
+/// Value of `schema`.
+pub const SCHEMA: &str = "holdup.snapshot/v1";
+
+/// State of one thread.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thread {
+    /// Thread id.
+    pub tid: u32,
+    /// Process id.
+    pub pid: u32,
+    /// Name.
+    pub comm: String,
+    /// `running`, `sleeping`, `disk`, `stopped`, `traced`, `zombie` or `dead`.
+    pub state: String,
+    /// Name of the system call it is in (`futex`, `recvfrom`, ...); null outside one.
+    pub syscall: Option<String>,
+    /// The lock it waits for, equal to that lock's `address`.
+    #[serde(with = "hex::option")]
+    pub lock: Option<u64>,
+    /// What kind of wait; null when it is not in a futex wait.
+    pub kind: Option<Kind>,
+    /// How long it has been asleep, in nanoseconds; null when not known.
+    pub since_ns: Option<u64>,
+    /// Innermost first; empty for a running thread or when the stack could not be read.
+    pub frames: Vec<Frame>,
+}
+
+/// A snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// When, RFC 3339 in UTC.
+    pub taken_at: String,
+    /// How long it took in nanoseconds.
+    pub duration_ns: u64,
+    /// The probe table with each row's fate.
+    pub plan: Vec<PlanEntry>,
+    /// Everything lost, by reason.
+    pub loss: BTreeMap<String, u64>,
+    /// Processes looked at.
+    pub processes: Vec<Process>,
+    /// Locks somebody waits for, most waiters first. Counts of finished waits are 0: nothing was recorded.
+    pub locks: Vec<Lock>,
+    /// All threads looked at.
+    pub threads: Vec<Thread>,
+}

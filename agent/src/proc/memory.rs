@@ -1,0 +1,69 @@
+//! Reading another process's memory without stopping it.
+
+/// A source of a target's memory.
+pub trait Memory {
+    /// Fills `buffer` from `address`; false when any byte could not be read.
+    fn read(&self, address: u64, buffer: &mut [u8]) -> bool;
+
+    /// Reads a little-endian `u32`.
+    fn u32(&self, address: u64) -> Option<u32> {
+        let mut bytes = [0; 4];
+        self.read(address, &mut bytes)
+            .then(|| u32::from_le_bytes(bytes))
+    }
+
+    /// Reads a little-endian `u64`.
+    fn u64(&self, address: u64) -> Option<u64> {
+        let mut bytes = [0; 8];
+        self.read(address, &mut bytes)
+            .then(|| u64::from_le_bytes(bytes))
+    }
+}
+
+/// Memory of a live process, through `process_vm_readv` (which needs `CAP_SYS_PTRACE` or the same user).
+#[derive(Clone, Copy, Debug)]
+pub struct Process {
+    /// Process id.
+    pub pid: u32,
+}
+
+impl Memory for Process {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> bool {
+        let (Ok(pid), Ok(remote_base)) = (i32::try_from(self.pid), usize::try_from(address)) else {
+            return false;
+        };
+        let local = libc::iovec {
+            iov_base: buffer.as_mut_ptr().cast(),
+            iov_len: buffer.len(),
+        };
+        let remote = libc::iovec {
+            iov_base: remote_base as *mut libc::c_void,
+            iov_len: buffer.len(),
+        };
+        // SAFETY: `local` describes `buffer`, which is writable for its whole length; `remote` is only an address in
+        // the other process, which the kernel checks.
+        let read = unsafe { libc::process_vm_readv(pid, &local, 1, &remote, 1, 0) };
+        usize::try_from(read) == Ok(buffer.len())
+    }
+}
+
+/// Bytes copied from one place, e.g. a sampled stack.
+#[derive(Clone, Copy, Debug)]
+pub struct Copied<'a> {
+    /// Address of the first byte.
+    pub base: u64,
+    /// The bytes.
+    pub bytes: &'a [u8],
+}
+
+impl Memory for Copied<'_> {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> bool {
+        let mut copy = || {
+            let start = usize::try_from(address.checked_sub(self.base)?).ok()?;
+            let end = start.checked_add(buffer.len())?;
+            buffer.copy_from_slice(self.bytes.get(start..end)?);
+            Some(())
+        };
+        copy().is_some()
+    }
+}

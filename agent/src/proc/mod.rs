@@ -1,0 +1,4 @@
+//! What `/proc` and a target's memory say. Everything read here is hostile: parsers are total and bounded.
+
+pub mod maps;
+pub mod memory;

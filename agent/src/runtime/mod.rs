@@ -1,0 +1,1 @@
+//! What each language runtime's locks look like from outside.

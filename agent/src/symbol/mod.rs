@@ -1,0 +1,1 @@
+//! Stacks to functions and lines.

@@ -1,0 +1,43 @@
+//! Counters of what the kernel side lost or set aside. Every early return that loses something has one.
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
+        /// Index into the per-CPU counter array.
+        #[repr(u32)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Counter { $($(#[doc = $doc])+ $variant,)+ }
+
+        /// Names as users see them, in index order.
+        pub const NAMES: &[&str] = &[$($name,)+];
+        /// What each counter means, in index order.
+        pub const DESCRIPTIONS: &[&str] = &[$(concat!($($doc),+),)+];
+    };
+}
+
+counters! {
+    /// Waits not accounted because the thread table was full.
+    ThreadsFull = "threads_full",
+    /// Waits not accounted because the lock table was full.
+    LocksFull = "locks_full",
+    /// Samples dropped because the ring buffer was full.
+    RingFull = "ring_full",
+    /// Ends of sampled waits dropped because the ring buffer was full.
+    EndRingFull = "end_ring_full",
+    /// Samples whose stack memory could not be read at all.
+    StackUnreadable = "stack_unreadable",
+    /// Waits whose end was never seen; found stale at the thread's next wait and taken back.
+    ExitMissed = "exit_missed",
+    /// `futex_waitv` calls whose vector could not be read.
+    WaitvUnreadable = "waitv_unreadable",
+    /// Processes not watched because the target table was full.
+    TargetsFull = "targets_full",
+    /// Threads of the task iterator that could not be written out.
+    CensusFull = "census_full",
+    /// Threads that were parked before attach and could not be adopted because a table was full.
+    AdoptFull = "adopt_full",
+    /// Accesses to a map element that must exist and did not: a bug in holdup.
+    Internal = "internal",
+}
+
+/// Number of counters.
+pub const COUNT: usize = NAMES.len();

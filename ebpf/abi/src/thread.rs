@@ -1,0 +1,43 @@
+//! What the kernel side remembers of a thread that waited or woke.
+
+/// The thread is in no futex wait.
+pub const IDLE: u32 = 0;
+/// The thread entered a wait and has not come back.
+pub const WAITING: u32 = 1;
+/// A signal ended the system call in a way that the kernel may restart; not accounted yet.
+pub const RESTARTING: u32 = 2;
+
+/// Flag: the wait began before the programs were attached; `since_ns` is the latest it can have begun.
+pub const PREEXISTING: u32 = 1;
+/// Flag: the wait's stack was sampled; its end is reported too.
+pub const SAMPLED: u32 = 2;
+
+/// State of one thread, keyed by its id. Never evicted: the thread that has waited longest is the one that matters.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Thread {
+    /// User address of the futex word of the current or last wait.
+    pub address: u64,
+    /// `CLOCK_MONOTONIC` time at which the current wait began.
+    pub since_ns: u64,
+    /// User address this thread last woke.
+    pub wake_address: u64,
+    /// Process id.
+    pub tgid: u32,
+    /// See [`crate::lock::LockKey::generation`].
+    pub generation: u32,
+    /// Slot of `address` in the lock array.
+    pub slot: u32,
+    /// Slot of `wake_address` in the lock array, or [`crate::lock::NO_SLOT`].
+    pub wake_slot: u32,
+    /// [`IDLE`], [`WAITING`] or [`RESTARTING`].
+    pub state: u32,
+    /// [`PREEXISTING`] and [`SAMPLED`].
+    pub flags: u32,
+    /// Operation and flags of the wait, see [`crate::futex`].
+    pub op: u32,
+    /// Value that the caller expected in the futex word.
+    pub value: u32,
+}
+
+const _: () = assert!(size_of::<Thread>() == 56);

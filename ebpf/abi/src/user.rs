@@ -1,0 +1,14 @@
+//! Marks the shared structures as plain bytes for aya.
+
+use crate::{census::Task, config::Config, lock::Lock, lock::LockKey, thread::Thread};
+
+macro_rules! pod {
+    ($($ty:ty),+) => {
+        $(
+            // SAFETY: `repr(C)`, only integers and arrays of them, no implicit padding that is read back.
+            unsafe impl aya::Pod for $ty {}
+        )+
+    };
+}
+
+pod!(Task, Config, Lock, LockKey, Thread);
