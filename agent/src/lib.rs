@@ -21,7 +21,9 @@
     allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may")
 )]
 
+pub mod ingest;
 pub mod model;
+pub mod probe;
 pub mod proc;
 pub mod runtime;
 pub mod sink;
