@@ -1,0 +1,13 @@
+//! The documents themselves, as they are: see [`crate::model`] for each field.
+
+use serde::Serialize;
+
+/// Pretty-printed, with a newline at the end.
+///
+/// # Errors
+/// When the document cannot be serialised.
+pub fn render(document: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(document)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
