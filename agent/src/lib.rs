@@ -25,6 +25,7 @@ pub mod ingest;
 pub mod model;
 pub mod probe;
 pub mod proc;
+pub mod report;
 pub mod runtime;
 pub mod sink;
 pub mod symbol;
