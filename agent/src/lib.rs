@@ -21,6 +21,7 @@
     allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may")
 )]
 
+pub mod cli;
 pub mod model;
 pub mod proc;
 pub mod runtime;

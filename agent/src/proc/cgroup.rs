@@ -61,20 +61,34 @@ pub fn is_within(path: &str, parent: &str) -> bool {
     Path::new(path).starts_with(parent)
 }
 
-/// Whether a part of the path names the container `id` (or begins with it, when it is a prefix): `docker-ID.scope`,
+/// A container's own control group.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Container {
+    /// The whole id.
+    pub id: String,
+    /// Path below the root of the hierarchy.
+    pub path: String,
+}
+
+/// The container in `path` whose id begins with `prefix`, as the runtimes name their groups: `docker-ID.scope`,
 /// `cri-containerd-ID.scope`, `crio-ID`, `/docker/ID`, `libpod-ID`.
 #[must_use]
-pub fn container(path: &str, id: &str) -> Option<String> {
-    let mut up_to_here = PathBuf::from("/");
-    for part in path.split('/').filter(|part| !part.is_empty()) {
-        up_to_here.push(part);
+pub fn container(path: &str, prefix: &str) -> Option<Container> {
+    let mut end = 0;
+    for part in path.split('/') {
+        end += part.len();
         let name = part.strip_suffix(".scope").unwrap_or(part);
-        let name = name.rsplit_once('-').map_or(name, |(_, name)| name);
-        // Container ids are 64 hexadecimal digits; shorter ones appear in tests and in hand-made runtimes.
-        let is_id = name.len() >= 12 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if is_id && name.starts_with(id) {
-            return up_to_here.to_str().map(str::to_owned);
+        let id = name.rsplit_once('-').map_or(name, |(_, id)| id);
+        // Ids are 64 hexadecimal digits; podman shows 12, and parts of service names can look like fewer. Monitor
+        // processes (`crio-conmon-ID.scope`) carry the id of a container they are not in.
+        let is_id = id.len() >= 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_id && id.starts_with(prefix) && !name.contains("conmon") {
+            return Some(Container {
+                id: id.to_owned(),
+                path: path.get(..end)?.to_owned(),
+            });
         }
+        end += 1;
     }
     None
 }
@@ -158,17 +172,16 @@ mod tests {
             ),
             (format!("/kubepods/besteffort/pod1/{ID}"), true),
             (format!("/machine.slice/libpod-{ID}.scope/container"), true),
+            (format!("/machine.slice/libpod-conmon-{ID}.scope"), false),
             ("/system.slice/01234567.service".to_owned(), false),
             ("/".to_owned(), false),
         ] {
             let group = container(&path, "01234567");
             assert_eq!(group.is_some(), found, "{path}");
-            assert!(group.is_none_or(|group| group.contains(ID) && path.starts_with(&group)));
+            assert!(group.is_none_or(|group| group.id == ID && path.starts_with(&group.path)));
         }
-        assert_eq!(
-            container(&format!("/docker/{ID}/inner"), ID).as_deref(),
-            Some(&*format!("/docker/{ID}"))
-        );
+        let inner = container(&format!("/docker/{ID}/inner"), ID).unwrap();
+        assert_eq!(inner.path, format!("/docker/{ID}"));
         assert_eq!(container(&format!("/docker/{ID}"), "1234567"), None);
     }
 
