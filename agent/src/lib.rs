@@ -21,7 +21,11 @@
     allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may")
 )]
 
+<<<<<<< HEAD
 pub mod ingest;
+=======
+pub mod cli;
+>>>>>>> sink
 pub mod model;
 pub mod probe;
 pub mod proc;
