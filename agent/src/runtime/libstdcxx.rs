@@ -25,6 +25,12 @@ impl Runtime for Libstdcxx {
 }
 
 fn rule(call: &Call<'_>) -> Option<(Kind, &'static str)> {
+    // Everything is inlined but the wait, whose template argument is a closure of the function that waits.
+    let waits_in = |function: &str| {
+        let is_wait = call.name.starts_with("std::__atomic_wait_address")
+            || call.name.starts_with("std::__detail::__waiter");
+        is_wait && call.name.contains(function)
+    };
     let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| call.name.starts_with(prefix));
     if call.name == "__cxa_guard_acquire" {
         Some((Kind::Once, "initialisation of a function-local static"))
@@ -32,9 +38,14 @@ fn rule(call: &Call<'_>) -> Option<(Kind, &'static str)> {
         "std::counting_semaphore<",
         "std::__atomic_semaphore::",
         "std::__semaphore_impl::",
-    ]) {
+    ]) || waits_in("__atomic_semaphore::")
+    {
         Some((Kind::Semaphore, "called from std::counting_semaphore"))
-    } else if starts(&["std::latch::", "std::barrier<", "std::__tree_barrier"]) {
+    } else if starts(&["std::latch::", "std::barrier<", "std::__tree_barrier"])
+        || waits_in("std::latch::")
+        || waits_in("std::barrier<")
+        || waits_in("__tree_barrier")
+    {
         Some((Kind::Barrier, "called from std::latch or std::barrier"))
     } else if starts(&["std::__atomic_futex_unsigned", "std::__future_base::"]) {
         Some((Kind::Condvar, "waits for a std::future"))

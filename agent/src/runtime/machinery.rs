@@ -130,11 +130,11 @@ const C_INTERNALS: &[&str] = &[
     "futex_wait",
     "futex_wait_simple",
     "futex_wait_cancelable",
-    "futex_lock_pi64",
-    "futex_abstimed_wait64",
-    "futex_abstimed_wait_cancelable64",
+    "futex_lock_pi",
+    "futex_clocklock",
+    "futex_abstimed_wait",
+    "futex_abstimed_wait_cancelable",
     "futex_abstimed_wait_common",
-    "futex_abstimed_wait_common64",
     "lll_mutex_lock_optimized",
     "futex4",
     "futex4_cp",
@@ -193,8 +193,8 @@ fn is_machinery(frame: &Frame) -> bool {
     if posix::kind(&call).is_some() {
         return true;
     }
-    // Unmangled names below are those of C: an application's own function of this name has no underscores before it.
-    C_INTERNALS.contains(&call.c_name())
+    // An application's own function called `timedwait` is no machinery: the C library's have underscores before the name.
+    C_INTERNALS.contains(&posix::without_width(call.c_name()))
         && (call.name.starts_with('_') || call.name.starts_with("futex") || call.name == "syscall")
         || matches!(call.name, "__wait" | "__lock" | "__lockfile")
 }

@@ -22,6 +22,8 @@ const MUTEX_LOCKED: u8 = 1;
 const MUTEX_PARKED: u8 = 2;
 const RWLOCK_PARKED: u64 = 1;
 const RWLOCK_WRITER_PARKED: u64 = 2;
+const RWLOCK_READERS_SHIFT: u32 = 4;
+const MAX_READERS: u64 = 1 << 20;
 const ONCE_PARKED: u8 = 8;
 const ONCE_BITS: u8 = 15;
 /// A writer that waits for the last reader to leave parks under the lock's address plus one.
@@ -35,6 +37,13 @@ enum Object {
     RwlockLast,
     Condvar,
     Once,
+}
+
+impl Object {
+    /// Whether its state is pointer-sized, and so aligned.
+    fn is_word(self) -> bool {
+        !matches!(self, Self::Mutex | Self::Once)
+    }
 }
 
 fn rule(call: &Call<'_>) -> Option<(Kind, Object)> {
@@ -94,15 +103,11 @@ fn key(wait: &Wait<'_>, object: Object) -> Option<u64> {
         let Some(pointer) = wait.u64_at(start, index * 8) else {
             continue;
         };
-        let Some(lock) = lock(wait, object, pointer) else {
-            continue;
-        };
-        if found.is_some_and(|other| other != lock) {
+        let lock = lock(wait, object, pointer).filter(|lock| on_stack(wait, *lock));
+        if lock.is_some() && found.is_some() && found != lock {
             return None;
         }
-        if on_stack(wait, lock) {
-            found = Some(lock);
-        }
+        found = found.or(lock);
     }
     found
 }
@@ -123,20 +128,23 @@ fn lock(wait: &Wait<'_>, object: Object, key: u64) -> Option<u64> {
             let state = byte(address)?;
             state & MUTEX_PARKED != 0 && state & !(MUTEX_LOCKED | MUTEX_PARKED) == 0
         }
-        Object::Rwlock => address % 8 == 0 && wait.memory.u64(address)? & RWLOCK_PARKED != 0,
-        Object::RwlockLast => {
-            address % 8 == 0 && wait.memory.u64(address)? & RWLOCK_WRITER_PARKED != 0
-        }
+        Object::Rwlock => rwlock(wait.memory.u64(address)?, RWLOCK_PARKED),
+        Object::RwlockLast => rwlock(wait.memory.u64(address)?, RWLOCK_WRITER_PARKED),
         Object::Condvar => {
             let mutex = wait.memory.u64(address)?;
-            address % 8 == 0 && mutex != 0 && byte(mutex)? & !(MUTEX_LOCKED | MUTEX_PARKED) == 0
+            mutex != 0 && byte(mutex)? & !(MUTEX_LOCKED | MUTEX_PARKED) == 0
         }
         Object::Once => {
             let state = byte(address)?;
             state & ONCE_PARKED != 0 && state & !ONCE_BITS == 0
         }
     };
-    fits.then_some(address)
+    (fits && (address % 8 == 0 || !object.is_word())).then_some(address)
+}
+
+/// Whether a lock's state says that somebody is parked under this bit, behind a writer or a believable number of readers.
+fn rwlock(state: u64, parked: u64) -> bool {
+    state & parked != 0 && state > 3 && state >> RWLOCK_READERS_SHIFT < MAX_READERS
 }
 
 /// Whether the waiter's stack holds a pointer to the lock; true when its stack is not known.

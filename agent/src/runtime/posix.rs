@@ -35,18 +35,14 @@ const FUNCTIONS: &[(&str, Kind)] = &[
     ("pthread_rwlock_rdlock", Kind::RwlockRead),
     ("pthread_rwlock_timedrdlock", Kind::RwlockRead),
     ("pthread_rwlock_clockrdlock", Kind::RwlockRead),
-    ("pthread_rwlock_rdlock_full64", Kind::RwlockRead),
     ("pthread_rwlock_rdlock_full", Kind::RwlockRead),
     ("pthread_rwlock_wrlock", Kind::RwlockWrite),
     ("pthread_rwlock_timedwrlock", Kind::RwlockWrite),
     ("pthread_rwlock_clockwrlock", Kind::RwlockWrite),
-    ("pthread_rwlock_wrlock_full64", Kind::RwlockWrite),
     ("pthread_rwlock_wrlock_full", Kind::RwlockWrite),
     ("pthread_cond_wait", Kind::Condvar),
     ("pthread_cond_timedwait", Kind::Condvar),
-    ("pthread_cond_timedwait64", Kind::Condvar),
     ("pthread_cond_clockwait", Kind::Condvar),
-    ("pthread_cond_clockwait64", Kind::Condvar),
     ("pthread_cond_wait_common", Kind::Condvar),
     ("cnd_wait", Kind::Condvar),
     ("cnd_timedwait", Kind::Condvar),
@@ -55,7 +51,6 @@ const FUNCTIONS: &[(&str, Kind)] = &[
     ("sem_clockwait", Kind::Semaphore),
     ("new_sem_wait", Kind::Semaphore),
     ("new_sem_wait_slow", Kind::Semaphore),
-    ("new_sem_wait_slow64", Kind::Semaphore),
     ("do_futex_wait", Kind::Semaphore),
     ("pthread_barrier_wait", Kind::Barrier),
     ("pthread_join", Kind::Join),
@@ -71,10 +66,15 @@ const FUNCTIONS: &[(&str, Kind)] = &[
     ("call_once", Kind::Once),
 ];
 
+/// glibc's functions with 64-bit times have that in their names.
+pub(super) fn without_width(name: &str) -> &str {
+    name.strip_suffix("64").unwrap_or(name)
+}
+
 /// What a C function of this name waits for.
 pub(super) fn kind(call: &Call<'_>) -> Option<Kind> {
     // An application's own `call_once` is no evidence; C functions have no path and no arguments in their names.
-    let name = call.c_name();
+    let name = without_width(call.c_name());
     FUNCTIONS
         .iter()
         .find(|(function, _)| *function == name)

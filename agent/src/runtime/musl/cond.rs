@@ -18,7 +18,6 @@ const MAX_QUEUE: usize = 256;
 /// `struct instance` of `pthread_barrier_wait.c`: count 0, last 4, waiters 8, finished 12.
 const INSTANCE_LAST: u64 = 4;
 const INSTANCE_FINISHED: u64 = 12;
-const BARRIER_INSTANCE: u64 = 24;
 
 /// Pointers on the waiter's stack, nearest first.
 fn stack_pointers<'a>(wait: &'a Wait<'_>) -> impl Iterator<Item = u64> + 'a {
@@ -57,14 +56,16 @@ pub(in crate::runtime) fn locate_cond(wait: &Wait<'_>) -> Option<u64> {
     })
 }
 
-/// The barrier whose current instance holds the futex.
+/// The instance of a barrier that a thread known to wait for one waits for: the first waiter keeps it on its stack, and the barrier itself
+/// cannot be told from there. All waiters of one round have the same.
 pub(in crate::runtime) fn locate_barrier(wait: &Wait<'_>) -> Option<u64> {
-    stack_pointers(wait).find(|barrier| {
-        wait.u64_at(*barrier, BARRIER_INSTANCE)
-            .is_some_and(|instance| {
-                [INSTANCE_LAST, INSTANCE_FINISHED]
-                    .iter()
-                    .any(|offset| instance.checked_add(*offset) == Some(wait.address))
-            })
-    })
+    // The first waiter waits for `finished`, which it has set to 1; the others for `last`, which is 0.
+    let offset = match wait.value {
+        0 => INSTANCE_LAST,
+        1 => INSTANCE_FINISHED,
+        _ => return None,
+    };
+    wait.address
+        .checked_sub(offset)
+        .filter(|_| wait.is_private())
 }
