@@ -1,6 +1,6 @@
 //! `cargo xtask demo`
 
-use std::process::Command;
+use std::{process::Command, time::Duration};
 
 use anyhow::Result;
 
@@ -24,8 +24,8 @@ pub fn run(args: &Args) -> Result<()> {
     let source = paths::root().join("xtask/workload/demo.c");
     shell::compile_c(&source, &program, &[])?;
 
-    let mut demo = Running::start(&mut Command::new(&program))?;
-    demo.line()?;
+    let demo = Running::start(&mut Command::new(&program))?;
+    demo.line_with("ready", Duration::from_secs(10))?;
     ui::step(format_args!(
         "{} runs as process {}",
         program.display(),

@@ -14,6 +14,7 @@ mod fuzz;
 mod object_file;
 mod test;
 mod toolchain;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -36,6 +37,9 @@ enum Command {
     Demo(demo::Args),
     Test(test::Args),
     Fuzz(fuzz::Args),
+    Vm(vm::Args),
+    #[command(hide = true)]
+    VmInner(vm::InnerArgs),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +49,8 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Vm(args) => vm::run(&args),
+        Command::VmInner(args) => vm::run_inner(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
