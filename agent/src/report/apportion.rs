@@ -8,15 +8,22 @@ pub fn apportion(total: u64, weights: &[u64]) -> Vec<u64> {
     if sum == 0 {
         return vec![0; weights.len()];
     }
-    let exact: Vec<u128> =
-        weights.iter().map(|&weight| u128::from(total) * u128::from(weight)).collect();
+    let exact: Vec<u128> = weights
+        .iter()
+        .map(|&weight| u128::from(total) * u128::from(weight))
+        .collect();
     // A part is at most `total`, so it fits.
-    let mut parts: Vec<u64> =
-        exact.iter().map(|&part| u64::try_from(part / sum).unwrap_or(u64::MAX)).collect();
+    let mut parts: Vec<u64> = exact
+        .iter()
+        .map(|&part| u64::try_from(part / sum).unwrap_or(u64::MAX))
+        .collect();
     let missing = total - parts.iter().sum::<u64>();
     let mut order: Vec<usize> = (0..weights.len()).collect();
     order.sort_by_key(|&index| std::cmp::Reverse(exact.get(index).map(|part| part % sum)));
-    for index in order.into_iter().take(usize::try_from(missing).unwrap_or(0)) {
+    for index in order
+        .into_iter()
+        .take(usize::try_from(missing).unwrap_or(0))
+    {
         if let Some(part) = parts.get_mut(index) {
             *part += 1;
         }

@@ -38,28 +38,43 @@ use crate::{
 pub fn waiters(plane: &mut Plane) -> Result<Vec<Waiter>, PlaneError> {
     let parked = plane.parked()?;
     let tasks = tasks(plane, &parked);
-    Ok(parked.into_iter().map(|(tid, thread)| waiter(tid, &thread, tasks.get(&tid))).collect())
+    Ok(parked
+        .into_iter()
+        .map(|(tid, thread)| waiter(tid, &thread, tasks.get(&tid)))
+        .collect())
 }
 
 fn tasks(plane: &mut Plane, parked: &[(u32, Thread)]) -> HashMap<u32, Task> {
-    let from_kernel = if plane.has_census() { plane.census() } else { Err(io::ErrorKind::Unsupported.into()) };
+    let from_kernel = if plane.has_census() {
+        plane.census()
+    } else {
+        Err(io::ErrorKind::Unsupported.into())
+    };
     let tasks = from_kernel.unwrap_or_else(|_| {
         let mut pids: Vec<u32> = parked.iter().map(|(_, thread)| thread.tgid).collect();
         pids.sort_unstable();
         pids.dedup();
-        pids.into_iter().filter_map(|pid| census::from_proc(pid).ok()).flatten().collect()
+        pids.into_iter()
+            .filter_map(|pid| census::from_proc(pid).ok())
+            .flatten()
+            .collect()
     });
     tasks.into_iter().map(|task| (task.tid, task)).collect()
 }
 
 fn waiter(tid: u32, thread: &Thread, task: Option<&Task>) -> Waiter {
-    let key =
-        LockKey { address: thread.address, tgid: thread.tgid, generation: thread.generation };
+    let key = LockKey {
+        address: thread.address,
+        tgid: thread.tgid,
+        generation: thread.generation,
+    };
     // A thread that woke in between has other registers; then there is nothing to unwind.
     let asleep = task.filter(|task| task.state != 0 && task.tgid == thread.tgid);
     Waiter {
         tid,
-        comm: task.map(|task| decode::comm(&task.comm)).unwrap_or_default(),
+        comm: task
+            .map(|task| decode::comm(&task.comm))
+            .unwrap_or_default(),
         key,
         op: thread.op,
         value: thread.value,
@@ -122,7 +137,11 @@ fn words(plane: &Plane, engine: &Engine, waiters: Vec<Waiter>) -> Vec<Word> {
             key: stats.key,
             stats: Some(stats),
             waiters: by_key.remove(&stats.key).unwrap_or_default(),
-            paths: engine.stacks.of(&stats.key).map(|(stack, tally)| (Rc::clone(stack), tally)).collect(),
+            paths: engine
+                .stacks
+                .of(&stats.key)
+                .map(|(stack, tally)| (Rc::clone(stack), tally))
+                .collect(),
         })
         .collect()
 }

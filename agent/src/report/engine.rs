@@ -23,7 +23,10 @@ const MAX_KEEPSAKES: usize = 65_536;
 const FIRST_LOOK_PER_LOCK: usize = 64;
 
 /// State of a recording in user space.
-#[expect(missing_debug_implementations, reason = "symbol caches are not worth printing")]
+#[expect(
+    missing_debug_implementations,
+    reason = "symbol caches are not worth printing"
+)]
 pub struct Engine {
     /// Modules, unwinding tables and symbols.
     pub symbols: Symbols,
@@ -59,14 +62,20 @@ impl Engine {
     }
 
     fn sample(&mut self, head: &WaitSample, stack: &Stack<'_>) {
-        let key =
-            LockKey { address: head.address, tgid: head.tgid, generation: head.generation };
+        let key = LockKey {
+            address: head.address,
+            tgid: head.tgid,
+            generation: head.generation,
+        };
         self.meet(key);
         let space = space_of(&key);
         let frames = match stack {
             Stack::Memory([]) => Vec::new(),
             Stack::Memory(bytes) => {
-                let memory = Copied { base: head.regs.sp, bytes };
+                let memory = Copied {
+                    base: head.regs.sp,
+                    bytes,
+                };
                 self.symbols.unwind(space, head.regs, &memory)
             }
             Stack::Addresses(addresses) => self.symbols.from_addresses(space, addresses),
@@ -95,7 +104,9 @@ impl Engine {
         self.processes.meet(space);
         self.symbols.load(space);
         if self.keepsakes.len() < MAX_KEEPSAKES {
-            self.keepsakes.entry(key).or_insert_with(|| Keepsake::of(&key));
+            self.keepsakes
+                .entry(key)
+                .or_insert_with(|| Keepsake::of(&key));
         }
     }
 

@@ -32,7 +32,10 @@ pub struct Word {
 }
 
 /// Means to look things up.
-#[expect(missing_debug_implementations, reason = "a bundle of references for one call")]
+#[expect(
+    missing_debug_implementations,
+    reason = "a bundle of references for one call"
+)]
 pub struct Sources<'a> {
     /// Symbols of all modules.
     pub symbols: &'a mut Symbols,
@@ -70,15 +73,22 @@ pub fn assemble(words: Vec<Word>, sources: &mut Sources<'_>) -> Assembled {
         let verdict = judge(&word, sources);
         let space = space_of(&word.key);
         for waiter in &word.waiters {
-            assembled.threads.insert(waiter.tid, (verdict.address, verdict.kind));
+            assembled
+                .threads
+                .insert(waiter.tid, (verdict.address, verdict.kind));
             let parked = assembled.parked.entry(space).or_default();
             *parked.entry(verdict.kind.as_str().to_owned()).or_default() += 1;
         }
         let key = (space.pid, space.generation, verdict.address, verdict.kind);
-        groups.entry(key).or_default().push(Judged { word, verdict });
+        groups
+            .entry(key)
+            .or_default()
+            .push(Judged { word, verdict });
     }
-    let mut locks: Vec<(u128, model::Lock)> =
-        groups.into_values().filter_map(|group| build(group, sources)).collect();
+    let mut locks: Vec<(u128, model::Lock)> = groups
+        .into_values()
+        .filter_map(|group| build(group, sources))
+        .collect();
     locks.sort_by(|(left, a), (right, b)| right.cmp(left).then_with(|| a.id.cmp(&b.id)));
     assembled.locks = locks.into_iter().map(|(_, lock)| lock).collect();
     assembled
@@ -87,7 +97,10 @@ pub fn assemble(words: Vec<Word>, sources: &mut Sources<'_>) -> Assembled {
 /// Address space of a lock.
 #[must_use]
 pub const fn space_of(key: &LockKey) -> Space {
-    Space { pid: key.tgid, generation: key.generation }
+    Space {
+        pid: key.tgid,
+        generation: key.generation,
+    }
 }
 
 fn judge(word: &Word, sources: &mut Sources<'_>) -> Verdict {
@@ -113,19 +126,29 @@ fn judge(word: &Word, sources: &mut Sources<'_>) -> Verdict {
 
 /// The call path that most waits come from. With a thread waiting, its own: the stack pointer must fit the frames.
 fn heaviest(word: &Word) -> RawStack {
-    if let Some(waiter) = word.waiters.first().filter(|waiter| !waiter.stack.is_empty()) {
+    if let Some(waiter) = word
+        .waiters
+        .first()
+        .filter(|waiter| !waiter.stack.is_empty())
+    {
         return Rc::clone(&waiter.stack);
     }
     let paths = word.paths.iter().filter(|(stack, _)| !stack.is_empty());
-    paths.max_by_key(|(_, tally)| tally.samples).map(|(stack, _)| Rc::clone(stack)).unwrap_or_default()
+    paths
+        .max_by_key(|(_, tally)| tally.samples)
+        .map(|(stack, _)| Rc::clone(stack))
+        .unwrap_or_default()
 }
 
 /// One lock with its rank: all time waited, finished or not.
 fn build(group: Vec<Judged>, sources: &mut Sources<'_>) -> Option<(u128, model::Lock)> {
     let first = group.first()?;
     let space = space_of(&first.word.key);
-    let (address, kind, runtime) =
-        (first.verdict.address, first.verdict.kind, first.verdict.runtime);
+    let (address, kind, runtime) = (
+        first.verdict.address,
+        first.verdict.kind,
+        first.verdict.runtime,
+    );
     let owner = group.iter().find_map(|judged| judged.verdict.owner.clone());
     let holder = owner.map(|owner| Holder {
         tid: owner.tid,
@@ -134,7 +157,9 @@ fn build(group: Vec<Judged>, sources: &mut Sources<'_>) -> Option<(u128, model::
     });
     let sum = Sum::of(&group, sources.now_ns);
     let sites = sites(&group, &sum, space, sources);
-    let lead = sites.first().map(|(stack, site)| (Rc::clone(stack), site.frames.clone()));
+    let lead = sites
+        .first()
+        .map(|(stack, site)| (Rc::clone(stack), site.frames.clone()));
     let (id, symbol) = identify(space, address, kind, lead.as_ref(), sources.symbols);
     let site = lead
         .as_ref()
@@ -177,7 +202,8 @@ struct Sum {
     oldest_wait_ns: Option<u64>,
     oldest_is_at_least: bool,
     last_handoff_ns: Option<u64>,
-    histogram: [u64; abi::BUCKETS],
+    /// Counts by bucket, empty until the first word is added.
+    histogram: Vec<u64>,
     going_on_ns: u128,
 }
 
@@ -190,7 +216,9 @@ impl Sum {
             }
             sum.waiters += word.waiters.len() as u64;
             for waiter in &word.waiters {
-                let age_ns = waiter.since_ns.map(|since_ns| now_ns.saturating_sub(since_ns));
+                let age_ns = waiter
+                    .since_ns
+                    .map(|since_ns| now_ns.saturating_sub(since_ns));
                 sum.going_on_ns += u128::from(age_ns.unwrap_or(0));
                 sum.oldest_is_at_least |= waiter.at_least;
                 sum.oldest_wait_ns = sum.oldest_wait_ns.max(age_ns);
@@ -231,12 +259,16 @@ impl Sum {
         self.value_changed += value_changed;
         self.wait_ns.total += total_ns;
         self.wait_ns.max = self.wait_ns.max.max(*max_ns);
+        self.histogram.resize(abi::BUCKETS, 0);
         for (total, count) in self.histogram.iter_mut().zip(histogram) {
             *total += count;
         }
         if *last_handoff_ns != 0 {
             let ago_ns = now_ns.saturating_sub(*last_handoff_ns);
-            self.last_handoff_ns = Some(self.last_handoff_ns.map_or(ago_ns, |other| other.min(ago_ns)));
+            self.last_handoff_ns = Some(
+                self.last_handoff_ns
+                    .map_or(ago_ns, |other| other.min(ago_ns)),
+            );
         }
     }
 }
@@ -244,7 +276,10 @@ impl Sum {
 fn buckets(histogram: &[u64]) -> Vec<Bucket> {
     let all = histogram.iter().enumerate();
     all.filter(|(_, count)| **count > 0)
-        .map(|(index, &count)| Bucket { le_ns: abi::bucket_le_ns(index), count })
+        .map(|(index, &count)| Bucket {
+            le_ns: abi::bucket_le_ns(index),
+            count,
+        })
         .collect()
 }
 
@@ -272,9 +307,17 @@ fn sites(
     };
     // Samples whose end was seen tell about finished waits best; without any, all samples must do.
     let ended = weight(&|tally| tally.ended);
-    let counts = if ended.iter().any(|&n| n > 0) { ended } else { weight(&|tally| tally.samples) };
+    let counts = if ended.iter().any(|&n| n > 0) {
+        ended
+    } else {
+        weight(&|tally| tally.samples)
+    };
     let times = weight(&|tally| tally.wait_ns);
-    let times = if times.iter().any(|&n| n > 0) { times } else { counts.clone() };
+    let times = if times.iter().any(|&n| n > 0) {
+        times
+    } else {
+        counts.clone()
+    };
     if sum.waits > 0 && counts.iter().all(|&n| n == 0) {
         // Waits of which no stack is known, e.g. with sampling off.
         paths.entry(Rc::default()).or_default();
@@ -282,7 +325,10 @@ fn sites(
     let none_sampled = counts.iter().all(|&n| n == 0);
     let share = |total: u64, weights: &[u64]| {
         if none_sampled {
-            paths.keys().map(|stack| if stack.is_empty() { total } else { 0 }).collect()
+            paths
+                .keys()
+                .map(|stack| if stack.is_empty() { total } else { 0 })
+                .collect()
         } else {
             apportion(total, weights)
         }
@@ -293,8 +339,13 @@ fn sites(
         .zip(waits.into_iter().zip(wait_ns))
         .map(|((stack, (tally, waiters)), (waits, wait_ns))| {
             let frames: Vec<Frame> = sources.symbols.symbolize(space, stack);
-            let site =
-                Site { waits, wait_ns, waiters: *waiters, samples: tally.samples, frames };
+            let site = Site {
+                waits,
+                wait_ns,
+                waiters: *waiters,
+                samples: tally.samples,
+                frames,
+            };
             (Rc::clone(stack), site)
         })
         .collect();
@@ -318,7 +369,10 @@ fn identify(
 ) -> (String, Option<String>) {
     if let Some(location) = symbols.locate(space, address) {
         let module = location.build_id.as_deref().unwrap_or(&location.module);
-        return (identity::static_lock(module, location.offset, kind), location.symbol);
+        return (
+            identity::static_lock(module, location.offset, kind),
+            location.symbol,
+        );
     }
     let Some((stack, frames)) = lead else {
         return (identity::wait_site(kind, &[]), None);
@@ -334,7 +388,10 @@ fn identify(
         .take(identity::SITE_FRAMES)
         .map(|frame| {
             let module = frame.module.as_deref();
-            (module.map(|path| modules.get(path).map_or(path, String::as_str)), frame.offset)
+            (
+                module.map(|path| modules.get(path).map_or(path, String::as_str)),
+                frame.offset,
+            )
         })
         .collect();
     (identity::wait_site(kind, &place), None)

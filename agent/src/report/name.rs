@@ -37,9 +37,18 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(place(&full), "refresh config.c:88");
-        let stripped =
-            Frame { module: Some("/usr/bin/app".into()), offset: 0x1234, ..Default::default() };
+        let stripped = Frame {
+            module: Some("/usr/bin/app".into()),
+            offset: 0x1234,
+            ..Default::default()
+        };
         assert_eq!(place(&stripped), "app+0x1234");
-        assert_eq!(place(&Frame { offset: 0x99, ..Default::default() }), "0x99");
+        assert_eq!(
+            place(&Frame {
+                offset: 0x99,
+                ..Default::default()
+            }),
+            "0x99"
+        );
     }
 }

@@ -30,7 +30,13 @@ impl Processes {
         }
         let process = self.proc.describe(space.pid);
         let start_ticks = self.proc.stat(space.pid).map(|stat| stat.start_ticks);
-        self.seen.insert(space, Facts { process, start_ticks });
+        self.seen.insert(
+            space,
+            Facts {
+                process,
+                start_ticks,
+            },
+        );
         self.generations.insert(space.pid, space.generation);
     }
 
@@ -38,7 +44,10 @@ impl Processes {
     #[must_use]
     pub fn get(&self, space: Space) -> model::process::Process {
         let known = self.seen.get(&space).map(|facts| facts.process.clone());
-        known.unwrap_or_else(|| model::process::Process { pid: space.pid, ..Default::default() })
+        known.unwrap_or_else(|| model::process::Process {
+            pid: space.pid,
+            ..Default::default()
+        })
     }
 
     /// Whether the memory behind this process id is still that of `space`: not exited, reused or replaced by an exec.

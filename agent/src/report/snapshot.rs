@@ -25,23 +25,33 @@ use crate::{
 const MAX_OTHER_STACKS: usize = 4096;
 
 /// Builds the report from a census. `asleep_since_ns` tells since when a sleeping thread has not run.
+/// Without `with_stacks` nothing is unwound.
 #[must_use]
 pub fn build(
     tasks: &[Task],
     asleep_since_ns: impl Fn(&Task) -> Option<u64>,
     plan: Vec<PlanEntry>,
     taken_at: SystemTime,
+    with_stacks: bool,
 ) -> Snapshot {
     let began_ns = monotonic_ns();
     let mut engine = Engine::default();
-    let mut waiters: Vec<Waiter> =
-        tasks.iter().filter_map(|task| waiter(task, asleep_since_ns(task))).collect();
+    let mut waiters: Vec<Waiter> = tasks
+        .iter()
+        .filter_map(|task| waiter(task, asleep_since_ns(task)))
+        .collect();
     for waiter in &waiters {
         engine.meet(waiter.key);
     }
-    let without_stack = waiter::unwind(&mut waiters, &mut engine.symbols);
-    let stacks: HashMap<u32, super::stacks::RawStack> =
-        waiters.iter().map(|waiter| (waiter.tid, Rc::clone(&waiter.stack))).collect();
+    let without_stack = if with_stacks {
+        waiter::unwind(&mut waiters, &mut engine.symbols)
+    } else {
+        0
+    };
+    let stacks: HashMap<u32, super::stacks::RawStack> = waiters
+        .iter()
+        .map(|waiter| (waiter.tid, Rc::clone(&waiter.stack)))
+        .collect();
     let assembled = lock::assemble(
         words(waiters),
         &mut Sources {
@@ -55,18 +65,30 @@ pub fn build(
     let threads = tasks
         .iter()
         .map(|task| {
-            let since_ns =
-                asleep_since_ns(task).filter(|_| task.state != 0).map(|since| began_ns.saturating_sub(since));
-            let space = Space { pid: task.tgid, generation: task.generation };
+            let since_ns = asleep_since_ns(task)
+                .filter(|_| task.state != 0)
+                .map(|since| began_ns.saturating_sub(since));
+            let space = Space {
+                pid: task.tgid,
+                generation: task.generation,
+            };
             let stack = stacks.get(&task.tid).cloned().unwrap_or_else(|| {
+                if task.state == 0 || !with_stacks {
+                    return Rc::default();
+                }
                 others += 1;
-                if task.state == 0 || others > MAX_OTHER_STACKS {
+                if others > MAX_OTHER_STACKS {
                     Rc::default()
                 } else {
                     Rc::from(waiter::unwind_one(space, task.regs, &mut engine.symbols))
                 }
             });
-            thread(task, since_ns, &assembled, engine.symbols.symbolize(space, &stack))
+            thread(
+                task,
+                since_ns,
+                &assembled,
+                engine.symbols.symbolize(space, &stack),
+            )
         })
         .collect();
     let mut loss = engine.losses();
@@ -92,7 +114,11 @@ fn waiter(task: &Task, since_ns: Option<u64>) -> Option<Waiter> {
     Some(Waiter {
         tid: task.tid,
         comm: decode::comm(&task.comm),
-        key: LockKey { address, tgid: task.tgid, generation: task.generation },
+        key: LockKey {
+            address,
+            tgid: task.tgid,
+            generation: task.generation,
+        },
         op,
         value,
         regs: task.regs,
@@ -109,7 +135,12 @@ fn words(waiters: Vec<Waiter>) -> Vec<Word> {
     }
     by_key
         .into_iter()
-        .map(|(key, waiters)| Word { key, stats: None, waiters, paths: Vec::new() })
+        .map(|(key, waiters)| Word {
+            key,
+            stats: None,
+            waiters,
+            paths: Vec::new(),
+        })
         .collect()
 }
 
@@ -125,7 +156,9 @@ fn thread(
         pid: task.tgid,
         comm: decode::comm(&task.comm),
         state: syscall::state(task.state).into(),
-        syscall: (task.state != 0).then(|| syscall::name(task.syscall)).flatten(),
+        syscall: (task.state != 0)
+            .then(|| syscall::name(task.syscall))
+            .flatten(),
         lock: waits_for.map(|(address, _)| *address),
         kind: waits_for.map(|(_, kind)| *kind),
         since_ns,
@@ -138,8 +171,13 @@ fn processes(
     parked: &HashMap<Space, BTreeMap<String, u64>>,
     engine: &mut Engine,
 ) -> Vec<Process> {
-    let mut spaces: Vec<Space> =
-        tasks.iter().map(|task| Space { pid: task.tgid, generation: task.generation }).collect();
+    let mut spaces: Vec<Space> = tasks
+        .iter()
+        .map(|task| Space {
+            pid: task.tgid,
+            generation: task.generation,
+        })
+        .collect();
     spaces.sort_unstable_by_key(|space| (space.pid, space.generation));
     spaces.dedup();
     spaces

@@ -73,7 +73,11 @@ impl Stacks {
             Entry::Vacant(entry) => {
                 self.distinct += 1;
                 let shared = Rc::clone(entry.key());
-                entry.insert(Tally { samples: 1, ended: 0, wait_ns: 0 });
+                entry.insert(Tally {
+                    samples: 1,
+                    ended: 0,
+                    wait_ns: 0,
+                });
                 shared
             }
         }
@@ -91,7 +95,11 @@ impl Stacks {
             let pending = &self.pending;
             self.order.retain(|wait| pending.contains_key(wait));
         }
-        if let Some(tally) = self.locks.get_mut(&key).and_then(|paths| paths.get_mut(&stack)) {
+        if let Some(tally) = self
+            .locks
+            .get_mut(&key)
+            .and_then(|paths| paths.get_mut(&stack))
+        {
             tally.ended += 1;
             tally.wait_ns = tally.wait_ns.saturating_add(duration_ns);
         }
@@ -99,7 +107,11 @@ impl Stacks {
 
     /// Call paths of one lock, in no order.
     pub fn of(&self, key: &LockKey) -> impl Iterator<Item = (&RawStack, Tally)> {
-        self.locks.get(key).into_iter().flatten().map(|(stack, tally)| (stack, *tally))
+        self.locks
+            .get(key)
+            .into_iter()
+            .flatten()
+            .map(|(stack, tally)| (stack, *tally))
     }
 
     /// Waits whose call path or end was lost for want of room.
@@ -113,15 +125,26 @@ impl Stacks {
 mod tests {
     use super::*;
 
-    const KEY: LockKey = LockKey { address: 0x1000, tgid: 1, generation: 0 };
+    const KEY: LockKey = LockKey {
+        address: 0x1000,
+        tgid: 1,
+        generation: 0,
+    };
 
     fn stack(address: u64) -> Vec<RawFrame> {
-        vec![RawFrame { address, guessed: false }]
+        vec![RawFrame {
+            address,
+            guessed: false,
+        }]
     }
 
     fn tally(stacks: &Stacks, address: u64) -> Tally {
         let wanted: RawStack = stack(address).into();
-        stacks.of(&KEY).find(|(found, _)| **found == wanted).unwrap().1
+        stacks
+            .of(&KEY)
+            .find(|(found, _)| **found == wanted)
+            .unwrap()
+            .1
     }
 
     #[test]
@@ -133,8 +156,22 @@ mod tests {
         stacks.end(11, 101, 7);
         stacks.end(10, 100, 5);
         stacks.end(99, 1, 5);
-        assert_eq!(tally(&stacks, 1), Tally { samples: 2, ended: 1, wait_ns: 5 });
-        assert_eq!(tally(&stacks, 2), Tally { samples: 1, ended: 1, wait_ns: 7 });
+        assert_eq!(
+            tally(&stacks, 1),
+            Tally {
+                samples: 2,
+                ended: 1,
+                wait_ns: 5
+            }
+        );
+        assert_eq!(
+            tally(&stacks, 2),
+            Tally {
+                samples: 1,
+                ended: 1,
+                wait_ns: 7
+            }
+        );
         assert_eq!(stacks.overflow(), 1, "an end without a beginning");
     }
 

@@ -6,10 +6,22 @@ use syscalls::Sysno;
 #[must_use]
 pub fn name(number: i64) -> Option<String> {
     // Newer than the table.
-    const NEWER: [(i64, &str); 3] = [(454, "futex_wake"), (455, "futex_wait"), (456, "futex_requeue")];
-    let known = usize::try_from(number).ok().and_then(Sysno::new).map(|call| call.name());
+    const NEWER: [(i64, &str); 3] = [
+        (454, "futex_wake"),
+        (455, "futex_wait"),
+        (456, "futex_requeue"),
+    ];
+    let known = usize::try_from(number)
+        .ok()
+        .and_then(Sysno::new)
+        .map(|call| call.name());
     known
-        .or_else(|| NEWER.iter().find(|(newer, _)| *newer == number).map(|(_, name)| *name))
+        .or_else(|| {
+            NEWER
+                .iter()
+                .find(|(newer, _)| *newer == number)
+                .map(|(_, name)| *name)
+        })
         .map(str::to_owned)
         .or_else(|| (number >= 0).then(|| format!("syscall {number}")))
 }
@@ -39,6 +51,9 @@ mod tests {
         assert_eq!(name(100_000).as_deref(), Some("syscall 100000"));
         assert_eq!(name(-1), None);
         // TASK_INTERRUPTIBLE | TASK_FREEZABLE, TASK_KILLABLE.
-        assert_eq!((state(0x2001), state(0x102), state(0)), ("sleeping", "disk", "running"));
+        assert_eq!(
+            (state(0x2001), state(0x102), state(0)),
+            ("sleeping", "disk", "running")
+        );
     }
 }

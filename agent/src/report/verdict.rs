@@ -57,13 +57,28 @@ pub struct Subject<'a> {
 /// Kind, address and owner of a lock.
 #[must_use]
 pub fn judge(subject: &Subject<'_>) -> Verdict {
-    let process = Process { pid: subject.key.tgid };
-    let kept = subject
-        .keepsake
-        .map_or(Copied { base: 0, bytes: &[] }, |kept| Copied { base: kept.base, bytes: &kept.bytes });
+    let process = Process {
+        pid: subject.key.tgid,
+    };
+    let kept = subject.keepsake.map_or(
+        Copied {
+            base: 0,
+            bytes: &[],
+        },
+        |kept| Copied {
+            base: kept.base,
+            bytes: &kept.bytes,
+        },
+    );
     let memory: &dyn Memory = if subject.alive { &process } else { &kept };
     let threads = Threads::of(subject.key.tgid);
-    let find = |tid| if subject.alive { threads.find(tid) } else { None };
+    let find = |tid| {
+        if subject.alive {
+            threads.find(tid)
+        } else {
+            None
+        }
+    };
     runtime::classify(&Wait {
         address: subject.key.address,
         op: subject.op,

@@ -11,7 +11,6 @@ use holdup_abi::{
 
 use super::stacks::RawStack;
 use crate::{
-    ingest::decode,
     proc::memory::{Copied, Memory, Process},
     symbol::{Space, Symbols},
 };
@@ -58,9 +57,11 @@ pub fn futex_wait(task: &Task) -> Option<(u64, u32, u32)> {
             let op = second as u32;
             (futex::action(op & CMD_MASK) == Action::Wait).then_some((first, op, third as u32))
         }
-        SYS_FUTEX_WAIT => {
-            Some((first, FUTEX2_WAIT | (fourth as u32 & FUTEX2_PRIVATE), second as u32))
-        }
+        SYS_FUTEX_WAIT => Some((
+            first,
+            FUTEX2_WAIT | (fourth as u32 & FUTEX2_PRIVATE),
+            second as u32,
+        )),
         libc::SYS_futex_waitv => {
             // The vector is in the target's memory: `struct futex_waitv { val, uaddr, flags, reserved }`.
             let memory = Process { pid: task.tgid };
@@ -94,24 +95,29 @@ pub fn unwind_at_most(waiters: &mut [Waiter], symbols: &mut Symbols, per_lock: u
         }
         *count += 1;
         total += 1;
-        let space = Space { pid: waiter.key.tgid, generation: waiter.key.generation };
+        let space = Space {
+            pid: waiter.key.tgid,
+            generation: waiter.key.generation,
+        };
         waiter.stack = Rc::from(unwind_one(space, waiter.regs, symbols));
     }
     left
 }
 
 /// Unwinds one sleeping thread through its process's memory.
-pub fn unwind_one(
-    space: Space,
-    regs: Regs,
-    symbols: &mut Symbols,
-) -> Vec<crate::model::RawFrame> {
+pub fn unwind_one(space: Space, regs: Regs, symbols: &mut Symbols) -> Vec<crate::model::RawFrame> {
     symbols.load(space);
     let process = Process { pid: space.pid };
     let mut stack = vec![0; STACK_BYTES];
     let length = process.read_up_to(regs.sp, &mut stack);
     stack.truncate(length);
-    let memory = Layered { near: Copied { base: regs.sp, bytes: &stack }, far: process };
+    let memory = Layered {
+        near: Copied {
+            base: regs.sp,
+            bytes: &stack,
+        },
+        far: process,
+    };
     symbols.unwind(space, regs, &memory)
 }
 
