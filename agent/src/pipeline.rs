@@ -199,6 +199,27 @@ async fn readable(ring: &AsyncFd<OwnedFd>) -> io::Result<()> {
     Ok(())
 }
 
+/// Attaches everything, watching nobody, to see what the kernel allows.
+///
+/// # Errors
+/// Privileges, or a kernel without what is required.
+pub fn try_out(features: &Features, capacity: Capacity) -> Result<Plane, PlaneError> {
+    let watch = Watch::Family(Vec::new());
+    let options = Options {
+        watch,
+        capacity,
+        sample_interval: None,
+    };
+    let config = config(features, &options);
+    Plane::attach(
+        &config,
+        capacity,
+        features,
+        Wanted { follow_forks: true },
+        &[],
+    )
+}
+
 /// Takes a snapshot. Without the privileges for BPF it reads `/proc`, for which being the same user may be enough; then
 /// only `pids` can be looked at.
 ///

@@ -2,6 +2,7 @@
 
 pub mod census;
 pub mod clock;
+pub mod cost;
 pub mod counters;
 pub mod decode;
 pub mod locks;

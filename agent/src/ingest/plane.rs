@@ -150,6 +150,12 @@ impl Plane {
         self.attached.has_census()
     }
 
+    /// Every map with its capacity and what it costs.
+    #[must_use]
+    pub fn maps(&self) -> Vec<super::cost::MapCost> {
+        super::cost::of(&self.attached.ebpf, &self.ring)
+    }
+
     /// All watched threads now, and our own.
     ///
     /// # Errors
