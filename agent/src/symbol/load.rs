@@ -19,6 +19,8 @@ use crate::proc::{
 
 /// Largest vdso, in bytes; real ones have two to four pages.
 const MAX_VDSO: u64 = 64 << 10;
+/// Most that the time between two readings grows by.
+const MAX_PATIENCE: u32 = 8;
 
 /// Reads the mappings of `space` again and opens what is new. What is gone stays known: a stack may still refer to it.
 /// False when more modules are needed than may be open.
@@ -44,6 +46,7 @@ pub fn read(
         return true;
     }
     space.run = run;
+    let mut news = false;
     let left_out = std::mem::take(&mut space.left_out);
     let known = std::mem::replace(&mut space.maps, maps);
     for index in 0..space.maps.0.len() {
@@ -51,6 +54,7 @@ pub fn read(
             break;
         };
         let old = known.find(mapping.start).is_some_and(|old| *old == mapping);
+        news |= mapping.executable && !old;
         let again = left_out.contains(&mapping.start);
         if mapping.executable
             && (!old || again)
@@ -59,6 +63,12 @@ pub fn read(
             space.left_out.push(mapping.start);
         }
     }
+    space.patience = if news {
+        limits.refresh
+    } else {
+        // Frame pointers that lead astray must not make us read a large file every second.
+        (space.patience * 2).min(limits.refresh * MAX_PATIENCE)
+    };
     space.open_perf_map(&root);
     space.left_out.is_empty()
 }

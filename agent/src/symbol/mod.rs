@@ -95,7 +95,7 @@ impl Symbols {
         while self.spaces.len() >= self.limits.spaces.max(1) {
             self.evict(space);
         }
-        let mut new = AddressSpace::new(space.pid);
+        let mut new = AddressSpace::new(space.pid, self.limits.refresh);
         new.used = self.uses;
         self.spaces.insert(space, new);
         self.read(space);
@@ -106,13 +106,7 @@ impl Symbols {
     pub fn unwind(&mut self, space: Space, regs: Regs, memory: &dyn Memory) -> Vec<RawFrame> {
         self.load(space);
         let walk = self.walk(space, regs, memory);
-        // Code that was loaded since: only now can the rest be told.
-        let unknown = self.spaces.get(&space).is_some_and(|known| {
-            walk.frames
-                .iter()
-                .any(|frame| !known.executable(frame.address))
-        });
-        let walk = if (unknown || walk.truncated) && self.refresh(space) {
+        let walk = if walk.unknown && self.refresh(space) {
             self.walk(space, regs, memory)
         } else {
             walk
@@ -256,7 +250,7 @@ impl Symbols {
         let due = self
             .spaces
             .get(&space)
-            .is_some_and(|known| known.read_at.elapsed() >= self.limits.refresh);
+            .is_some_and(|known| known.read_at.elapsed() >= known.patience);
         if due {
             self.read(space);
         }

@@ -69,6 +69,8 @@ pub struct AddressSpace {
     pub run: Run,
     /// When the mappings were read.
     pub read_at: Instant,
+    /// How long to wait before they are read again; grows while that brings nothing new.
+    pub patience: Duration,
     /// When it was used last, as a number of uses.
     pub used: u64,
     perf_file: Option<File>,
@@ -76,8 +78,8 @@ pub struct AddressSpace {
 }
 
 impl AddressSpace {
-    /// Without mappings.
-    pub fn new(pid: u32) -> Self {
+    /// Without mappings. They are not read again before `refresh` has passed.
+    pub fn new(pid: u32, refresh: Duration) -> Self {
         Self {
             pid,
             maps: Maps::default(),
@@ -85,6 +87,7 @@ impl AddressSpace {
             left_out: Vec::new(),
             run: Run::default(),
             read_at: Instant::now(),
+            patience: refresh,
             used: 0,
             perf_file: None,
             perf_map: None,

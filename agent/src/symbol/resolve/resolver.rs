@@ -39,7 +39,8 @@ impl Resolver {
             .enable_auto_reload(false)
             .enable_code_info(true)
             .enable_inlined_fns(true)
-            .enable_demangling(true)
+            // It takes C's `f` for C++'s `float`; see `name`.
+            .enable_demangling(false)
             // The copy has everything: no search of its own.
             .set_debug_dirs(Some(std::iter::empty::<&str>()))
             .build();

@@ -56,6 +56,8 @@ pub struct Walk {
     pub frames: Vec<RawFrame>,
     /// The thread's first function was not reached.
     pub truncated: bool,
+    /// Rules led to an address that is not known to be code: perhaps of a library that was loaded since.
+    pub unknown: bool,
 }
 
 /// Unwinds a stack. It always ends: the number of frames is bounded, and so is the work for each.
@@ -68,22 +70,36 @@ pub fn walk(arch: &Arch, code: &dyn Code, regs: Regs, words: &Words<'_>, bounds:
         fp: (regs.fp != 0).then_some(regs.fp),
         lr: (regs.lr != 0).then_some(regs.lr & arch.address_mask),
     };
-    let mut walk = Walk::default();
-    let mut push = |cursor: &Cursor, guessed| {
+    let mut walk = Walk {
+        unknown: !code.executable(regs.pc),
+        ..Walk::default()
+    };
+    let mut guessed = false;
+    let mut scan_words = bounds.scan_words;
+    walk.truncated = loop {
+        let row = code.row(cursor.lookup());
+        let trampoline = row.as_ref().is_some_and(|row| row.signal);
         walk.frames.push(RawFrame {
-            address: cursor.lookup(),
+            // Nobody called a signal trampoline: it is not the byte before it that has its name.
+            address: if trampoline {
+                cursor.pc
+            } else {
+                cursor.lookup()
+            },
             guessed,
         });
-        walk.frames.len() < bounds.frames
-    };
-    let mut room = push(&cursor, false);
-    let mut scan_words = bounds.scan_words;
-    let truncated = loop {
-        if !room {
+        if walk.frames.len() >= bounds.frames {
             break true;
         }
-        let step = walker.step(&cursor);
-        let guessed = match step {
+        let step = row.map(|row| step::by_rules(arch, &row, &cursor, words));
+        let step = match step {
+            Some(Step::Caller(caller)) if !code.executable(caller.lookup()) => {
+                walk.unknown = true;
+                Some(Step::Broken)
+            }
+            step => step,
+        };
+        guessed = match step {
             Some(Step::End | Step::Null) => break false,
             Some(Step::Caller(caller)) => {
                 scan_words = bounds.scan_words;
@@ -100,9 +116,7 @@ pub fn walk(arch: &Arch, code: &dyn Code, regs: Regs, words: &Words<'_>, bounds:
                 found.guessed
             }
         };
-        room = push(&cursor, guessed);
     };
-    walk.truncated = truncated;
     walk
 }
 
@@ -114,15 +128,6 @@ struct Walker<'a> {
 }
 
 impl Walker<'_> {
-    /// A step by rules whose result makes sense; nothing without rules.
-    fn step(&self, cursor: &Cursor) -> Option<Step> {
-        let row = self.code.row(cursor.lookup())?;
-        Some(match step::by_rules(self.arch, &row, cursor, self.words) {
-            Step::Caller(caller) if !self.code.executable(caller.lookup()) => Step::Broken,
-            step => step,
-        })
-    }
-
     /// Whether the instruction before `address` is a call to somewhere that can be called.
     fn after_call(&self, address: u64) -> bool {
         let mut bytes = [0; 8];

@@ -18,8 +18,12 @@ pub struct Found {
 impl Walker<'_> {
     /// Finds the caller of a frame whose rules (`None`: there are none) gave no caller, looking at `limit` words.
     pub fn guess(&self, cursor: &Cursor, step: Option<Step>, limit: usize) -> Option<Found> {
-        let by_frame_pointer = step::by_frame_pointer(self.arch, cursor, self.words)
-            .filter(|caller| self.after_call(caller.pc));
+        // Interpreters push return addresses by hand, so that no call need stand before them.
+        let by_frame_pointer =
+            step::by_frame_pointer(self.arch, cursor, self.words).filter(|caller| {
+                let generated = !self.code.in_module(caller.lookup());
+                self.after_call(caller.pc) || generated && self.code.executable(caller.lookup())
+            });
         if let Some(caller) = by_frame_pointer {
             // The frame pointer may be that of a caller further out: code without rules and without frame pointers
             // (musl) leaves it alone. If there is a convincing caller in between, take no short cut.
@@ -112,10 +116,14 @@ impl Walker<'_> {
         if !self.after_call(word) {
             return false;
         }
-        match self.step(&found(0, slot, word, fp).cursor) {
-            Some(Step::Caller(caller)) => caller.exact || self.after_call(caller.pc),
-            Some(Step::Broken | Step::Null) => false,
-            Some(Step::End | Step::NeedsFramePointer | Step::Unreadable) | None => true,
+        let cursor = found(0, slot, word, fp).cursor;
+        let Some(row) = self.code.row(cursor.lookup()) else {
+            return true;
+        };
+        match step::by_rules(self.arch, &row, &cursor, self.words) {
+            Step::Caller(caller) => caller.exact || self.after_call(caller.pc),
+            Step::Broken | Step::Null => false,
+            Step::End | Step::NeedsFramePointer | Step::Unreadable => true,
         }
     }
 }
