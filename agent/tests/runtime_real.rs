@@ -4,6 +4,8 @@
 //!
 //! Stacks are written by hand here, as the functions are called in these libraries: unwinding has its own tests.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may")]
+
 #[path = "runtime_real/parking_lot.rs"]
 mod parking_lot_locks;
 #[path = "runtime_real/rust.rs"]

@@ -11,7 +11,8 @@ pub(super) struct Jvm;
 const NAME: &str = "jvm";
 const MODULE: &[&str] = &["libjvm.so"];
 
-/// Beginnings of function names, more telling ones first. They are compared inside libjvm only.
+/// Beginnings of function names, compared inside libjvm only; the innermost function decides, since a thread that leaves `Object.wait`
+/// enters its monitor again from there.
 const FUNCTIONS: &[(&str, Kind, &str)] = &[
     (
         "ObjectMonitor::wait",
@@ -41,7 +42,16 @@ const FUNCTIONS: &[(&str, Kind, &str)] = &[
         Kind::Mutex,
         "enters a Java monitor",
     ),
-    ("WorkerThreads::", Kind::Runtime, "the JVM's own worker"),
+    (
+        "JavaThread::sleep",
+        Kind::Condvar,
+        "called from Thread.sleep",
+    ),
+    (
+        "PosixSemaphore::",
+        Kind::Runtime,
+        "a semaphore of the JVM itself",
+    ),
     ("Monitor::", Kind::Runtime, "a lock of the JVM itself"),
     ("Mutex::", Kind::Runtime, "a lock of the JVM itself"),
 ];
@@ -77,17 +87,17 @@ impl Runtime for Jvm {
         if !calls.iter().any(|call| call.in_module(MODULE)) {
             return None;
         }
-        if let Some(verdict) = self.by_comm(wait, calls) {
-            return Some(verdict);
-        }
         let address = Posix
             .by_calls(wait, calls)
             .map_or(wait.address, |verdict| verdict.address);
-        let known = FUNCTIONS.iter().find(|(prefix, ..)| {
-            calls
-                .iter()
-                .any(|call| call.in_module(MODULE) && call.name.starts_with(prefix))
-        });
+        let known = calls
+            .iter()
+            .filter(|call| call.in_module(MODULE))
+            .find_map(|call| {
+                FUNCTIONS
+                    .iter()
+                    .find(|(prefix, ..)| call.name.starts_with(prefix))
+            });
         let (kind, evidence) = match known {
             Some((_, kind, evidence)) => (*kind, *evidence),
             None => (

@@ -2,7 +2,7 @@
 
 use super::{
     name::{Call, base_name},
-    pool, posix,
+    pool, posix, python,
 };
 use crate::model::Frame;
 
@@ -180,7 +180,11 @@ pub(super) fn calls(frames: &[Frame]) -> Vec<Call<'_>> {
 fn is_machinery(frame: &Frame) -> bool {
     let module = frame.module.as_deref().map_or("", base_name);
     let in_module = |prefixes: &[&str]| prefixes.iter().any(|prefix| module.starts_with(prefix));
-    if in_module(posix::GLIBC) || in_module(posix::MUSL) || in_module(MODULES) {
+    if in_module(posix::GLIBC)
+        || in_module(posix::MUSL)
+        || in_module(MODULES)
+        || in_module(python::QUEUE_MODULE)
+    {
         return true;
     }
     let call = Call::of(frame);

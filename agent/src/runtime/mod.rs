@@ -9,7 +9,7 @@
 //!    application's function is called proves nothing.
 //! 3. The layout of the memory around the futex word. Binaries can be stripped and stacks unreadable, so each
 //!    runtime has checks that are strict enough to stand alone: several independent fields must agree.
-//! 4. Names of threads that only one runtime creates.
+//! 4. For waits that are not for a lock: functions of known thread pools ([`pool`]), and names of threads that only one runtime creates.
 //!
 //! Without any of these a wait stays [`Kind::Unknown`]. Offsets were measured on running programs; the file of each
 //! runtime names versions and sources. Memory may change while it is read and may hold anything: every function here
@@ -176,7 +176,7 @@ trait Runtime: Sync {
         None
     }
 
-    /// What the thread's name says, when nothing else speaks.
+    /// What the thread's name says, unless it waits for a lock.
     fn by_comm(&self, wait: &Wait<'_>, calls: &[Call<'_>]) -> Option<Verdict> {
         let _ = (wait, calls);
         None
@@ -205,15 +205,37 @@ pub fn classify(wait: &Wait<'_>) -> Verdict {
         RUNTIMES.iter().find_map(|runtime| ask(*runtime))
     };
     let verdict = first(&|runtime| runtime.by_calls(wait, &calls))
+        .map(|verdict| label_guess(wait, calls.len(), verdict))
         .or_else(|| first(&|runtime| runtime.by_memory(wait)));
-    // A parked worker is told by its pool's function whatever it is parked on.
-    pool::classify(wait, &calls, verdict.as_ref())
+    // What an idle worker or a runtime's own thread is parked on matters less than whose thread it is; but it may wait for a lock like any.
+    let waits_for_news = verdict.as_ref().is_none_or(|verdict| {
+        matches!(
+            verdict.kind,
+            Kind::Condvar | Kind::Semaphore | Kind::Unknown
+        )
+    });
+    let special = || {
+        pool::classify(wait, &calls, verdict.as_ref())
+            .or_else(|| first(&|runtime| runtime.by_comm(wait, &calls)))
+    };
+    waits_for_news
+        .then(special)
+        .flatten()
         .or(verdict)
-        .or_else(|| first(&|runtime| runtime.by_comm(wait, &calls)))
         .unwrap_or_else(|| {
             Verdict::unknown(wait, None, "neither operation, callers nor memory tell")
         })
 }
 
+/// Says so when names came from frames that were found by scanning the stack: they may be left over from an earlier call.
+fn label_guess(wait: &Wait<'_>, calls: usize, mut verdict: Verdict) -> Verdict {
+    if wait.frames.iter().take(calls).any(|frame| frame.guessed) {
+        verdict.evidence.push_str(" (by guessed frames)");
+    }
+    verdict
+}
+
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,16 @@ use crate::model::Frame;
 /// Longest function name that is looked at; templates can make them arbitrarily long, and a target can lie.
 const MAX_NAME: usize = 512;
 
+/// What compilers append to copies of a function.
+const CLONES: &[&str] = &[
+    ".constprop.",
+    ".part.",
+    ".isra.",
+    ".cold",
+    ".llvm.",
+    ".lto_priv.",
+];
+
 /// One frame of a wait's machinery.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Call<'a> {
@@ -62,11 +72,10 @@ fn plain(name: &str) -> &str {
     };
     let name = name.split_once('@').map_or(name, |(head, _)| head);
     let name = name.split_once(" [clone").map_or(name, |(head, _)| head);
-    let name = match name.split_once('.') {
-        // A dot inside Rust or C++ names is part of a closure's or an argument's name; C names have none.
-        Some((head, _)) if !head.is_empty() && !name.contains("::") && !name.contains('(') => head,
-        _ => name,
-    };
+    // Go's names have dots of their own.
+    let name = CLONES.iter().fold(name, |name, suffix| {
+        name.split_once(suffix).map_or(name, |(head, _)| head)
+    });
     let name = match name.rsplit_once("::h") {
         Some((head, hash)) if hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()) => {
             head
@@ -105,6 +114,7 @@ mod tests {
             ),
             ("", ""),
             (".", "."),
+            ("runtime.futex.abi0", "runtime.futex.abi0"),
         ] {
             assert_eq!(plain(given), expected);
         }

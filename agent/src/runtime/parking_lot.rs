@@ -13,8 +13,8 @@ pub(super) struct ParkingLot;
 
 /// Name in reports.
 const NAME: &str = "parking_lot";
-/// Bytes of `ThreadData` looked at on either side of its futex.
-const NEIGHBOURHOOD: u64 = 64;
+/// Where the key can lie relative to the futex, as measured first: of five fields, the four pointer-sized ones come before or after the rest.
+const KEY_FROM_FUTEX: &[i64] = &[-32, 8, -24, -16, -8, 16, 24, 32];
 /// Words of the waiter's stack looked at: `park` and `lock_slow` have large frames in unoptimised builds.
 const STACK_WORDS: u64 = 256;
 
@@ -95,21 +95,12 @@ impl Runtime for ParkingLot {
     }
 }
 
-/// The one pointer beside the futex that leads to a lock with somebody parked; none when there are two.
+/// The key in the waiter's `ThreadData`: the first of the places where it can be whose lock has somebody parked.
 fn key(wait: &Wait<'_>, object: Object) -> Option<u64> {
-    let start = (wait.address & !7).saturating_sub(NEIGHBOURHOOD);
-    let mut found = None;
-    for index in 0..=(2 * NEIGHBOURHOOD / 8) {
-        let Some(pointer) = wait.u64_at(start, index * 8) else {
-            continue;
-        };
-        let lock = lock(wait, object, pointer).filter(|lock| on_stack(wait, *lock));
-        if lock.is_some() && found.is_some() && found != lock {
-            return None;
-        }
-        found = found.or(lock);
-    }
-    found
+    KEY_FROM_FUTEX.iter().find_map(|offset| {
+        let pointer = wait.memory.u64(wait.address.checked_add_signed(*offset)?)?;
+        lock(wait, object, pointer).filter(|lock| on_stack(wait, *lock))
+    })
 }
 
 /// The lock behind a key, if its state says that somebody is parked.

@@ -27,21 +27,12 @@ const IDLE: &[(&str, &str)] = &[
     ("threadpool::spawn_in_pool", "an idle worker of threadpool"),
 ];
 
-/// [`Kind::Idle`] for an idle worker. A worker that waits for a lock of its pool is not idle.
+/// [`Kind::Idle`] for an idle worker. To be asked only when it does not wait for a lock, e.g. of its pool.
 pub(super) fn classify(
     wait: &Wait<'_>,
     calls: &[Call<'_>],
     verdict: Option<&Verdict>,
 ) -> Option<Verdict> {
-    let waits_for_news = verdict.is_none_or(|verdict| {
-        matches!(
-            verdict.kind,
-            Kind::Condvar | Kind::Semaphore | Kind::Unknown
-        )
-    });
-    if !waits_for_news {
-        return None;
-    }
     let (_, evidence) = IDLE
         .iter()
         .find(|(prefix, _)| calls.iter().any(|call| call.name.starts_with(prefix)))?;

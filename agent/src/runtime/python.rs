@@ -5,7 +5,11 @@
 //! and `Event.wait` block in the same `Lock.acquire`, so idle workers and a contended lock look the same from native frames. Sources:
 //! `Python/thread_pthread.h`, `Modules/_threadmodule.c`, `Python/ceval_gil.c`, `Python/parking_lot.c`, `Python/lock.c`.
 
-use super::{Runtime, Verdict, Wait, name::Call, posix::Posix};
+use super::{
+    Runtime, Verdict, Wait,
+    name::Call,
+    posix::{self, Posix},
+};
 use crate::model::Kind;
 
 /// CPython.
@@ -13,6 +17,11 @@ pub(super) struct Python;
 
 /// Name in reports.
 const NAME: &str = "python";
+
+/// File names of the interpreter, as prefixes.
+const INTERPRETER: &[&str] = &["python3", "libpython3"];
+/// The extension module of `SimpleQueue`.
+pub(super) const QUEUE_MODULE: &[&str] = &["_queue."];
 
 #[derive(Clone, Copy)]
 enum Rule {
@@ -41,15 +50,11 @@ const FUNCTIONS: &[(&str, Rule)] = &[
 
 impl Runtime for Python {
     fn by_calls(&self, wait: &Wait<'_>, calls: &[Call<'_>]) -> Option<Verdict> {
-        // The innermost names are the same for all; the outermost of them tells what they are used for, in the order of the table.
-        let rule = FUNCTIONS
-            .iter()
-            .find(|(name, _)| calls.iter().any(|call| call.name == *name))
-            .map(|(_, rule)| *rule)?;
         // The semaphore or condition variable underneath, whose layout the C library knows.
-        let address = Posix
-            .by_calls(wait, calls)
-            .map_or(wait.address, |verdict| verdict.address);
+        let below = Posix.by_calls(wait, calls);
+        let rule =
+            rule(calls).or_else(|| waits_for_gil(wait, below.as_ref()).then_some(Rule::Gil))?;
+        let address = below.map_or(wait.address, |verdict| verdict.address);
         let (kind, evidence) = match rule {
             // A lock in all but name: exactly one thread holds it and must let go.
             Rule::Gil => (Kind::Mutex, "waits for the global interpreter lock"),
@@ -66,4 +71,26 @@ impl Runtime for Python {
         };
         Some(Verdict::new(kind, NAME, address, evidence))
     }
+}
+
+/// The innermost names are the same for all uses; the order of the table puts those that tell the use first.
+fn rule(calls: &[Call<'_>]) -> Option<Rule> {
+    if calls.iter().any(|call| call.in_module(QUEUE_MODULE)) {
+        return Some(Rule::Queue);
+    }
+    FUNCTIONS
+        .iter()
+        .find(|(name, _)| calls.iter().any(|call| call.name == *name))
+        .map(|(_, rule)| *rule)
+}
+
+/// Distributions strip `take_gil`'s name, but it is CPython's only use of condition variables: locks are semaphores.
+fn waits_for_gil(wait: &Wait<'_>, below: Option<&Verdict>) -> bool {
+    below.is_some_and(|verdict| verdict.kind == Kind::Condvar)
+        && wait
+            .frames
+            .iter()
+            .map(Call::of)
+            .find(|call| !call.in_module(posix::GLIBC) && !call.in_module(posix::MUSL))
+            .is_some_and(|call| call.in_module(INTERPRETER))
 }

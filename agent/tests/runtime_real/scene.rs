@@ -63,18 +63,21 @@ pub fn compile(source: &str, compiler: &str, flags: &[&str]) -> PathBuf {
 
 /// Starts `program` and waits until all its threads are parked.
 pub fn run(program: &Path) -> Running {
-    let mut child = Command::new(program)
+    let child = Command::new(program)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let pid = child.id();
-    let mut truths = Vec::new();
-    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+    let mut running = Running {
+        pid: child.id(),
+        child,
+        truths: Vec::new(),
+    };
+    for line in BufReader::new(running.child.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
         if line == "ready" {
-            return Running { child, pid, truths };
+            return running;
         }
-        truths.push(parse(&line));
+        running.truths.push(parse(&line));
     }
     panic!("{} ended before it was ready", program.display());
 }
