@@ -1,1 +1,62 @@
-fn main() {}
+//! Developer commands: `cargo xtask <command>`. Each is one file, and none relies on what another left on the machine.
+
+mod apt;
+mod paths;
+mod shell;
+mod ui;
+
+mod child;
+
+mod build_ebpf;
+mod compiler;
+mod demo;
+mod fuzz;
+mod object_file;
+mod test;
+mod toolchain;
+mod vm;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    bin_name = "cargo xtask",
+    about = "Builds, tests, measures and shows holdup"
+)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Toolchain(toolchain::Args),
+    BuildEbpf(build_ebpf::Args),
+    Demo(demo::Args),
+    Test(test::Args),
+    Fuzz(fuzz::Args),
+    Vm(vm::Args),
+    #[command(hide = true)]
+    VmInner(vm::InnerArgs),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Args::parse().command {
+        Command::Toolchain(args) => toolchain::run(&args),
+        Command::BuildEbpf(args) => build_ebpf::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
+        Command::Vm(args) => vm::run(&args),
+        Command::VmInner(args) => vm::run_inner(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            ui::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

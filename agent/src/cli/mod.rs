@@ -2,6 +2,7 @@
 //! then does.
 
 pub mod args;
+pub mod child;
 pub mod config;
 pub mod doctor;
 pub mod exit;
@@ -11,6 +12,7 @@ pub mod show;
 pub mod snapshot;
 pub mod target;
 pub mod values;
+pub mod watch;
 
 use std::{ffi::OsString, process::ExitCode};
 

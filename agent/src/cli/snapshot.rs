@@ -3,12 +3,22 @@
 use super::{
     config::SnapshotConfig,
     exit::{Error, Exit},
+    output::Output,
+    target, watch,
 };
+use crate::{pipeline, probe::feature::Features, proc::process::Proc, sink::Report};
 
-/// Runs it.
+/// Looks once, then reports.
 ///
 /// # Errors
-/// When it is not part of this build.
-pub fn run(_: &SnapshotConfig) -> Result<Exit, Error> {
-    Err(Error::not_permitted("snapshot is not part of this build"))
+/// The target or the output is not usable, or neither the kernel nor `/proc` lets us look.
+pub fn run(config: &SnapshotConfig) -> Result<Exit, Error> {
+    let output = Output::open(&config.report)?;
+    let target = target::resolve(&config.target, &Proc::default())?;
+    let features = Features::detect();
+    watch::check_namespace(&features)?;
+    let snapshot = pipeline::snapshot(&features, &watch::of(&target), config.stacks)
+        .map_err(watch::plane_error)?;
+    output.report(&Report::Snapshot(snapshot))?;
+    Ok(Exit::Done)
 }
