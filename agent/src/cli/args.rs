@@ -52,7 +52,7 @@ pub enum Command {
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Target (exactly one)")]
 pub struct TargetArgs {
-    /// These processes, and what they start; repeat or separate with commas
+    /// These processes; repeat or separate with commas
     #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',')]
     pub pids: Vec<u32>,
     /// Processes of this name (as in /proc/PID/comm)
@@ -77,8 +77,14 @@ pub struct ReportArgs {
     /// Write the report to FILE instead of standard output
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// How to write it
-    #[arg(long, value_enum, default_value_t = ReportOptions::default().format)]
+    /// table, json, pprof (for `go tool pprof`), folded (for flame graph tools)
+    /// or svg (a flame graph)
+    #[arg(
+        long,
+        value_enum,
+        hide_possible_values = true,
+        default_value_t = ReportOptions::default().format
+    )]
     pub format: Format,
     /// Most rows in each section of a table
     #[arg(long, value_name = "N", default_value_t = ReportOptions::default().top)]
@@ -102,24 +108,29 @@ pub struct LimitArgs {
 
 /// `holdup record`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(override_usage = "holdup record [OPTIONS] TARGET")]
 pub struct RecordArgs {
     /// Which processes.
     #[command(flatten)]
     pub target: TargetArgs,
     /// Run this program and watch it; its output and exit status pass through
-    #[arg(last = true, value_name = "CMD", help_heading = "Target (exactly one)")]
+    #[arg(
+        last = true,
+        value_name = "-- CMD ARGS",
+        help_heading = "Target (exactly one)"
+    )]
     pub program: Vec<OsString>,
     /// How long to watch; Ctrl-C ends it early [default: 10s, or until CMD ends]
-    #[arg(short, long, value_name = "TIME")]
+    #[arg(short, long, value_name = "TIME", help_heading = "Recording")]
     pub duration: Option<Time>,
     /// Least time between two stack samples of one lock
-    #[arg(long, value_name = "TIME", default_value_t = Time(Recording::default().sample_interval))]
+    #[arg(long, value_name = "TIME", help_heading = "Recording", default_value_t = Time(Recording::default().sample_interval))]
     pub sample_interval: Time,
     /// Do not sample stacks: counts and times only
-    #[arg(long)]
+    #[arg(long, help_heading = "Recording")]
     pub no_stacks: bool,
     /// No progress line
-    #[arg(short, long)]
+    #[arg(short, long, help_heading = "Recording")]
     pub quiet: bool,
     /// How to report.
     #[command(flatten)]
@@ -131,12 +142,13 @@ pub struct RecordArgs {
 
 /// `holdup snapshot`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(override_usage = "holdup snapshot [OPTIONS] TARGET")]
 pub struct SnapshotArgs {
     /// Which processes.
     #[command(flatten)]
     pub target: TargetArgs,
     /// Do not read stacks: states and locks only
-    #[arg(long)]
+    #[arg(long, help_heading = "Report")]
     pub no_stacks: bool,
     /// How to report.
     #[command(flatten)]
@@ -146,8 +158,8 @@ pub struct SnapshotArgs {
 /// `holdup doctor`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct DoctorArgs {
-    /// How to write it
-    #[arg(long, value_enum, default_value_t = DoctorFormat::default())]
+    /// text or json
+    #[arg(long, value_enum, hide_possible_values = true, default_value_t = DoctorFormat::default())]
     pub format: DoctorFormat,
     /// Sizes.
     #[command(flatten)]

@@ -66,6 +66,16 @@ mod tests {
     use crate::sink::golden;
 
     #[test]
+    fn help_names_the_default_duration() {
+        let duration = config::Recording::default().duration.unwrap();
+        let mut command = Args::command();
+        let record = command.find_subcommand_mut("record").unwrap();
+        let help = record.render_help().to_string();
+        let default = format!("[default: {}, or", values::Time(duration));
+        assert!(help.contains(&default), "{help}");
+    }
+
+    #[test]
     fn help_texts() {
         let mut command = Args::command();
         command.build();

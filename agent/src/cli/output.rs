@@ -135,21 +135,35 @@ fn open(path: &Path) -> io::Result<Sink> {
         Ok(_) => drop(OpenOptions::new().write(true).open(&path)?),
         Err(_) => {}
     }
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().ok_or(ErrorKind::InvalidInput)?);
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&temporary)?;
+    let (file, temporary) = create_beside(&path)?;
     Ok(Sink::File(Pending {
         file,
         temporary,
         path,
         done: false,
     }))
+}
+
+/// Creates a new file in the directory of `path`. Never one that exists: in a directory that others can write to, it
+/// could be their symbolic link.
+fn create_beside(path: &Path) -> io::Result<(File, PathBuf)> {
+    let name = path.file_name().ok_or(ErrorKind::InvalidInput)?;
+    let mut attempt = 0;
+    loop {
+        let mut temporary = std::ffi::OsString::from(".");
+        temporary.push(name);
+        temporary.push(format!(".{}-{attempt}.tmp", std::process::id()));
+        let temporary = path.with_file_name(temporary);
+        match OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&temporary)
+        {
+            Ok(file) => return Ok((file, temporary)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && attempt < 100 => attempt += 1,
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn terminal_width() -> usize {
@@ -227,6 +241,22 @@ mod tests {
         drop(Output::open(&options(&path)).unwrap());
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(directory.names(), ["report"]);
+    }
+
+    #[test]
+    fn names_that_others_have_planted_are_not_written_through() {
+        let directory = Directory::new("planted");
+        let victim = directory.0.join("victim");
+        fs::write(&victim, "precious").unwrap();
+        let planted = format!(".report.{}-0.tmp", std::process::id());
+        std::os::unix::fs::symlink(&victim, directory.0.join(planted)).unwrap();
+        let path = directory.0.join("report");
+        Output::open(&options(&path))
+            .unwrap()
+            .write(b"new")
+            .unwrap();
+        assert_eq!(fs::read(&victim).unwrap(), b"precious");
+        assert_eq!(fs::read(&path).unwrap(), b"new");
     }
 
     #[test]

@@ -204,8 +204,12 @@ fn group(proc: &Proc, path: &Path) -> Result<Target, Error> {
         return Ok(target);
     }
     // Hosts with cgroup v1 only, or we are in a cgroup namespace: look who is in there.
-    let text = path.to_string_lossy();
-    let parent = format!("/{}", text.trim_matches('/'));
+    let mountinfo = proc.mountinfo().unwrap_or_default();
+    let below = cgroup::mounts(&mountinfo)
+        .filter_map(|mount| path.strip_prefix(mount.point).ok())
+        .min_by_key(|below| below.as_os_str().len())
+        .unwrap_or(path);
+    let parent = format!("/{}", below.to_string_lossy().trim_matches('/'));
     let pids: Vec<u32> = users(proc)
         .filter(|&pid| {
             let within = |group: &Membership| cgroup::is_within(&group.path, &parent);
@@ -213,7 +217,7 @@ fn group(proc: &Proc, path: &Path) -> Result<Target, Error> {
         })
         .collect();
     if pids.is_empty() {
-        return Err(Error::NoSuchCgroup(text.into_owned()));
+        return Err(Error::NoSuchCgroup(path.to_string_lossy().into_owned()));
     }
     Ok(Target::Processes(pids))
 }
@@ -223,7 +227,7 @@ fn unified(proc: &Proc, path: &Path) -> Option<Target> {
     if proc.in_initial_cgroup_namespace() == Some(false) {
         return None;
     }
-    let Mount { point, root } = cgroup::v2_mount(&proc.mountinfo()?)?;
+    let Mount { point, root, .. } = cgroup::v2_mount(&proc.mountinfo()?)?;
     let below = match path.strip_prefix(&point) {
         Ok(below) => below,
         Err(_) => path.strip_prefix("/").unwrap_or(path),

@@ -64,7 +64,7 @@ impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unit = UNITS
             .iter()
-            .find(|&&(_, scale)| self.0 >= scale && self.0 % scale == 0);
+            .find(|&&(_, scale)| self.0 >= scale && self.0.is_multiple_of(scale));
         let &(name, scale) = unit.unwrap_or(&("B", 1));
         write!(f, "{}{name}", self.0 / scale)
     }

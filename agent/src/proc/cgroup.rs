@@ -93,30 +93,42 @@ pub fn container(path: &str, prefix: &str) -> Option<Container> {
     None
 }
 
-/// A mount of the unified hierarchy.
+/// A mount of a hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
     /// Where it is mounted.
     pub point: PathBuf,
     /// Which part of the hierarchy is: `/` for the whole of it.
     pub root: String,
+    /// Whether it is the unified hierarchy.
+    pub is_v2: bool,
 }
 
-/// Finds the unified hierarchy in `/proc/self/mountinfo`: the mount that shows most of it.
+/// Finds the hierarchies in `/proc/self/mountinfo`.
+pub fn mounts(mountinfo: &str) -> impl Iterator<Item = Mount> + '_ {
+    mountinfo.lines().filter_map(|line| {
+        // "31 23 0:28 ROOT POINT OPTIONS [TAGS...] - TYPE SOURCE OPTIONS"
+        let (before, after) = line.split_once(" - ")?;
+        let mut before = before.split(' ').skip(3);
+        let (root, point) = (before.next()?, before.next()?);
+        let is_v2 = match after.split(' ').next()? {
+            "cgroup" => false,
+            "cgroup2" => true,
+            _ => return None,
+        };
+        Some(Mount {
+            point: unescape(point).into(),
+            root: unescape(root),
+            is_v2,
+        })
+    })
+}
+
+/// The mount that shows most of the unified hierarchy.
 #[must_use]
 pub fn v2_mount(mountinfo: &str) -> Option<Mount> {
-    mountinfo
-        .lines()
-        .filter_map(|line| {
-            // "31 23 0:28 ROOT POINT OPTIONS [TAGS...] - TYPE SOURCE OPTIONS"
-            let (before, after) = line.split_once(" - ")?;
-            let mut before = before.split(' ').skip(3);
-            let (root, point) = (before.next()?, before.next()?);
-            (after.split(' ').next() == Some("cgroup2")).then(|| Mount {
-                point: unescape(point).into(),
-                root: unescape(root),
-            })
-        })
+    mounts(mountinfo)
+        .filter(|mount| mount.is_v2)
         .min_by_key(|mount| mount.root.len())
 }
 
@@ -186,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn mounts() {
+    fn a_hybrid_host_has_many_mounts() {
         let hybrid = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
                       36 31 0:33 / /sys/fs/cgroup/devices rw - cgroup cgroup rw,devices\n\
                       40 31 0:38 /pod /mnt rw shared:1 - cgroup2 cgroup2 rw\n\
@@ -194,6 +206,9 @@ mod tests {
         let mount = v2_mount(hybrid).unwrap();
         assert_eq!(mount.point, Path::new("/sys/fs/cgroup/un ified"));
         assert_eq!(mount.root, "/");
+        let points: Vec<_> = mounts(hybrid).map(|mount| mount.point).collect();
+        assert_eq!(points.len(), 3);
+        assert_eq!(points[0], Path::new("/sys/fs/cgroup/devices"));
         assert_eq!(
             v2_mount("36 31 0:33 / /sys/fs/cgroup rw - cgroup cgroup rw"),
             None

@@ -245,6 +245,11 @@ fn loss(ring_full: u64) -> BTreeMap<String, u64> {
         .into()
 }
 
+/// What a wait that goes on counts for in [`capture()`], which lasted 10 s.
+pub fn age_in_capture(lock: &Lock) -> u64 {
+    lock.oldest_wait_ns.unwrap_or(0).min(10_000 * MS)
+}
+
 /// A recording of two processes: a piled-up mutex, a busy lock, a wedged wait without a stack, idle workers.
 pub fn capture() -> Capture {
     Capture {
@@ -319,7 +324,8 @@ fn now_only(lock: Lock, waiters: u64, oldest_wait_ns: Option<u64>) -> Lock {
 
 /// A moment of a process whose mutex is held by a thread that reads from a socket.
 pub fn snapshot() -> Snapshot {
-    let pool = now_only(pool_lock(), 3, Some(3_723_000 * MS));
+    let mut pool = now_only(pool_lock(), 3, Some(3_723_000 * MS));
+    pool.oldest_is_at_least = true;
     let idle = now_only(worker(0x5000), 2, Some(40 * MS));
     let mut threads = vec![
         waiting(4243, &pool, Some(3_723_000 * MS), refresh_stack()),

@@ -87,7 +87,7 @@ mod tests {
         let expected: u64 = capture
             .locks
             .iter()
-            .map(|lock| lock.wait_ns.total + lock.waiters * lock.oldest_wait_ns.unwrap_or(0))
+            .map(|lock| lock.wait_ns.total + lock.waiters * fixture::age_in_capture(lock))
             .sum();
         assert_eq!(parse(&render(&Report::Capture(capture))).0, expected);
     }

@@ -11,3 +11,19 @@ pub fn render(document: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     bytes.push(b'\n');
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::{fixture, golden};
+
+    #[test]
+    fn golden_documents() {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        golden::check("capture.json", &text(render(&fixture::capture()).unwrap()));
+        golden::check(
+            "snapshot.json",
+            &text(render(&fixture::snapshot()).unwrap()),
+        );
+    }
+}

@@ -54,7 +54,7 @@ pub fn base(path: &str) -> &str {
     }
 }
 
-/// The stack without the lock's own machinery at its inner end.
+/// The stack as tables show it, innermost first: the one place through which they take it.
 #[must_use]
 pub fn application_frames(frames: &[Frame]) -> &[Frame] {
     frames

@@ -2,7 +2,7 @@
 //!
 //! - Capture: one stack per site with its finished waits, and one more, marked [`Stack::going_on`], with the threads
 //!   that still wait there. A capture knows the age of the oldest wait of a lock only, so waits that go on are weighed
-//!   as if each were that old: an upper bound.
+//!   as if each were that old, but no older than the recording: an upper bound of what the recording saw.
 //! - Snapshot: one stack per group of threads that wait at the same place, weighed by the sum of their known ages.
 //!
 //! Finished waits whose site is not known are kept with no frames, so that totals are those of the locks.
@@ -70,7 +70,7 @@ fn of_capture(capture: &Capture) -> Vec<Stack<'_>> {
             going_on,
         };
         let (mut waits, mut wait_ns, mut waiters) = (lock.waits, lock.wait_ns.total, lock.waiters);
-        let age = lock.oldest_wait_ns.unwrap_or(0);
+        let age = lock.oldest_wait_ns.unwrap_or(0).min(capture.duration_ns);
         for site in &lock.sites {
             waits = waits.saturating_sub(site.waits);
             wait_ns = wait_ns.saturating_sub(site.wait_ns);
@@ -160,7 +160,7 @@ mod tests {
             locks.iter().map(|lock| lock.waiters).sum(),
             locks
                 .iter()
-                .map(|lock| lock.waiters * lock.oldest_wait_ns.unwrap_or(0))
+                .map(|lock| lock.waiters * fixture::age_in_capture(lock))
                 .sum(),
         );
         let report = Report::Capture(capture.clone());

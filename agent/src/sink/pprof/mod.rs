@@ -22,8 +22,8 @@ use super::{Error, Report, name, stacks};
 const NO_STACK: &str = "[no stack]";
 
 /// Comment of captures with waits that go on.
-const UPPER_BOUND: &str =
-    "waits that go on (state=waiting) count as old as the oldest wait of their lock";
+const UPPER_BOUND: &str = "waits that go on (state=waiting) are counted as old as the oldest wait of their lock, \
+     but no older than the recording";
 
 /// Writes a report as a gzipped profile.
 ///

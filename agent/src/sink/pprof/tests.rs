@@ -43,7 +43,7 @@ fn totals_of_a_capture_are_those_of_its_locks() {
     let mut expected = (0, 0);
     for lock in &capture.locks {
         expected.0 += lock.waits + lock.waiters;
-        expected.1 += lock.wait_ns.total + lock.waiters * lock.oldest_wait_ns.unwrap_or(0);
+        expected.1 += lock.wait_ns.total + lock.waiters * fixture::age_in_capture(lock);
     }
     let profile = decode(&Report::Capture(capture));
     assert_eq!(totals(&profile), (signed(expected.0), signed(expected.1)));
@@ -166,6 +166,7 @@ fn counts_beyond_what_pprof_can_hold_are_capped() {
     let mut capture = fixture::capture();
     capture.locks.truncate(1);
     capture.locks[0].oldest_wait_ns = Some(u64::MAX);
+    capture.duration_ns = u64::MAX;
     let profile = decode(&Report::Capture(capture));
     assert!(
         profile

@@ -56,7 +56,7 @@ pub fn render(snapshot: &Snapshot, options: &Options) -> String {
             name::kind(lock.kind),
             &name,
             lock.waiters,
-            lock.oldest_wait_ns,
+            &age(lock.oldest_wait_ns, lock.oldest_is_at_least),
         );
         lock::full_name(&mut page, lock, columns);
         lock::place(
@@ -80,7 +80,7 @@ pub fn render(snapshot: &Snapshot, options: &Options) -> String {
     }
     lock::left_out(&mut page, locks.len(), options.top, "locks");
     not_locks(&mut page, &others, &comms, options.top);
-    other_threads(&mut page, &snapshot.threads, options.top);
+    other_threads(&mut page, &snapshot.threads, &comms, options.top);
     footer::write(&mut page, &snapshot.loss, &snapshot.plan);
     page.finish()
 }
@@ -140,14 +140,22 @@ fn heading(page: &mut Page, what: &str) {
     page.line(&[(&line, Style::Dim)]);
 }
 
-fn row(page: &mut Page, kind: &str, name: &str, waiters: u64, oldest_ns: Option<u64>) {
-    let oldest = oldest_ns.map_or_else(|| "?".to_owned(), units::duration);
+fn row(page: &mut Page, kind: &str, name: &str, waiters: u64, oldest: &str) {
     page.line(&[
         (&text::left(kind, lock::KIND + 1), Style::Plain),
         (&text::left(name, name_columns(page)), Style::Bold),
         (&text::right(&units::count(waiters), 10), Style::Alarm),
-        (&text::right(&oldest, 10), Style::Plain),
+        (&text::right(oldest, 10), Style::Plain),
     ]);
+}
+
+/// `1h 02m`, `>1h 02m` when it is at least that, `?` when it is not known.
+fn age(ns: Option<u64>, is_at_least: bool) -> String {
+    match ns {
+        Some(ns) if is_at_least => format!(">{}", units::duration(ns)),
+        Some(ns) => units::duration(ns),
+        None => "?".to_owned(),
+    }
 }
 
 /// What the holder itself is blocked on, and where.
@@ -222,13 +230,14 @@ fn not_locks(page: &mut Page, others: &[&Lock], comms: &HashMap<u32, &str>, top:
     )]);
     heading(page, "WHERE");
     for ((kind, name), (waiters, oldest)) in rows.iter().take(top) {
-        row(page, kind, name, *waiters, *oldest);
+        row(page, kind, name, *waiters, &age(*oldest, false));
     }
     lock::left_out(page, rows.len(), top, "rows");
     page.blank();
 }
 
-fn other_threads(page: &mut Page, threads: &[Thread], top: usize) {
+fn other_threads(page: &mut Page, threads: &[Thread], comms: &HashMap<u32, &str>, top: usize) {
+    let several = comms.len() > 1;
     let groups: Vec<Group<'_>> =
         threads::group(threads.iter().filter(|thread| thread.lock.is_none()));
     if groups.is_empty() {
@@ -236,7 +245,10 @@ fn other_threads(page: &mut Page, threads: &[Thread], top: usize) {
     }
     page.line(&[("Other threads", Style::Bold)]);
     for group in groups.iter().take(top) {
-        let doing = group.doing();
+        let mut doing = group.doing();
+        if let Some(comm) = comms.get(&group.first.pid).filter(|_| several) {
+            doing = format!("{doing}, in {}", text::truncate_middle(comm, 15));
+        }
         let room = page.detail_width().saturating_sub(text::width(&doing) + 2);
         let who = text::left(&group.who(room), room);
         page.detail(
