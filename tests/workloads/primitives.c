@@ -191,7 +191,7 @@ struct mode {
     void (*give_back)(void);
     /* The lock; null when it has no object of its own. */
     void *(*address)(void);
-    /* Whether `hold`'s thread is the holder that a report can know. */
+    /* Whether `hold`'s thread is the holder that a report can know; for a join, who is waited for. */
     int holder_known;
 };
 
@@ -230,7 +230,7 @@ static const struct mode MODES[] = {
     SEMAPHORE("semaphore_timed", app_take_semaphore_timed),
     {"barrier", "barrier", "app_meet_at_barrier", make_barrier, meet, app_meet_at_barrier, nothing, barrier_address, 0},
     {"once", "once", "app_run_once", nothing, hold_once, app_run_once, nothing, once_address, 0},
-    {"join", "join", "app_join_thread", nothing, hold_nothing, app_join_thread, nothing, no_address, 0},
+    {"join", "join", "app_join_thread", nothing, hold_nothing, app_join_thread, nothing, no_address, 1},
 #ifdef HAVE_CLOCK_VARIANTS
     MUTEX("mutex_adaptive", adaptive, app_take_mutex),
     MUTEX("mutex_clock", normal, app_take_mutex_clock),
