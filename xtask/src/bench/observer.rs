@@ -1,6 +1,10 @@
 //! Who watches while the workload runs: a table, and starting one row of it.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 
@@ -95,8 +99,9 @@ pub const OBSERVERS: &[Observer] = &[
         how: How::Silent(&["offcputime", "-p", "PID", "600"]),
     },
     Observer {
-        name: "perf trace -e futex -s",
-        how: How::Silent(&["perf", "trace", "-e", "futex", "-s", "-p", "PID"]),
+        // Not `-p PID`: that sees the threads that exist when it starts, and no later ones.
+        name: "perf trace -a -e futex -s",
+        how: How::Silent(&["perf", "trace", "-a", "-e", "futex", "-s"]),
     },
     Observer {
         name: "strace -c -f -e futex",
@@ -140,7 +145,8 @@ impl Observer {
                 running
             }
             How::Speaking(words, said) => {
-                let running = Running::start(&mut command(words, pid)?)?;
+                let mut command = command(words, pid)?;
+                let running = Running::start(command.stderr(Stdio::null()))?;
                 running.line_with(said, LIMIT)?;
                 running
             }
