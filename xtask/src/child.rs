@@ -22,6 +22,11 @@ impl Running {
         Self::spawn(command.stdout(Stdio::piped()))
     }
 
+    /// Starts a program whose output nobody wants, but for its last words when it fails.
+    pub fn start_unheard(command: &mut Command) -> Result<Self> {
+        Self::spawn(command.stdout(Stdio::null()).stderr(Stdio::piped()))
+    }
+
     /// Starts a program and listens to its standard error output.
     pub fn start_listening_to_errors(command: &mut Command) -> Result<Self> {
         Self::spawn(command.stderr(Stdio::piped()))
@@ -66,13 +71,22 @@ impl Running {
         }
     }
 
-    /// Sends it one byte: leave to go on.
-    pub fn go(&mut self) -> Result<()> {
+    /// Writes one byte to its standard input.
+    pub fn send(&mut self, byte: u8) -> Result<()> {
         let input = self.child.stdin.as_mut().context("no standard input")?;
         input
-            .write_all(b"g")
+            .write_all(&[byte])
             .and_then(|()| input.flush())
             .with_context(|| format!("cannot write to {}", self.name))
+    }
+
+    /// Fails when it has ended.
+    pub fn check_alive(&mut self) -> Result<()> {
+        let status = self.child.try_wait();
+        match status.with_context(|| format!("cannot wait for {}", self.name))? {
+            None => Ok(()),
+            Some(status) => bail!("{} ended too early: {status}", self.name),
+        }
     }
 
     /// Sends it a signal.

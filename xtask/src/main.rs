@@ -7,6 +7,7 @@ mod ui;
 
 mod child;
 
+mod bench;
 mod build_ebpf;
 mod compiler;
 mod demo;
@@ -36,6 +37,7 @@ enum Command {
     BuildEbpf(build_ebpf::Args),
     Demo(demo::Args),
     Test(test::Args),
+    Bench(bench::Args),
     Fuzz(fuzz::Args),
     Vm(vm::Args),
     #[command(hide = true)]
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Command::BuildEbpf(args) => build_ebpf::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Vm(args) => vm::run(&args),
         Command::VmInner(args) => vm::run_inner(&args),

@@ -85,7 +85,7 @@ fn run_one(workload: &[&str], hook: &str) -> Result<Value> {
     let mut agent = Running::start_listening_to_errors(&mut record)?;
     agent.line_with("recording", LIMIT)?;
 
-    program.go()?;
+    program.send(b'g')?;
     let truth = program.line_with("\"truth\"", LIMIT)?;
     agent.signal(libc::SIGINT)?;
     let status = agent.wait(LIMIT)?;

@@ -1,0 +1,143 @@
+//! `cargo xtask bench`
+
+mod empty;
+mod observer;
+mod report;
+
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+
+use crate::{child::Running, demo, paths, shell, ui};
+use observer::{OBSERVERS, Observer};
+use report::{OPERATIONS, Runs};
+
+/// Measure what holdup costs, side by side with no tracer, empty programs and the peers that are installed
+#[derive(clap::Args)]
+pub struct Args {
+    /// Rounds; every observer has its turn in each
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+    /// How long each operation is repeated, in milliseconds
+    #[arg(long, default_value_t = 500)]
+    milliseconds: u64,
+    /// Only observers whose name contains one of these, besides the untraced run and the empty programs
+    #[arg(long)]
+    only: Vec<String>,
+}
+
+/// Runs the benchmark; prints the table and keeps the raw runs in target/bench.
+pub fn run(args: &Args) -> Result<()> {
+    if !shell::is_root() {
+        bail!("it loads BPF programs itself: run it as root");
+    }
+    let agent = demo::build_agent(true)?;
+    let workload = paths::target().join("bench/workload");
+    let source = paths::root().join("xtask/workload/bench.c");
+    shell::compile_c(&source, &workload, &[])?;
+
+    let mut runs = Runs::default();
+    let mut failures = Vec::new();
+    for round in 0..args.rounds {
+        ui::step(format_args!("round {} of {}", round + 1, args.rounds));
+        for (row, observer) in OBSERVERS.iter().enumerate() {
+            if !is_wanted(observer, &args.only) || failures.iter().any(|(failed, _)| *failed == row)
+            {
+                continue;
+            }
+            let watched = watch(observer, &agent, &workload, args.milliseconds);
+            match watched {
+                Ok(results) => {
+                    for (operation, ns) in results.into_iter().enumerate() {
+                        runs.add(row, operation, ns);
+                    }
+                }
+                Err(error) if row == 0 => return Err(error),
+                Err(error) => failures.push((row, error)),
+            }
+        }
+    }
+
+    ui::line(format_args!("{}\n\n{}", machine(), runs.markdown()));
+    for (row, error) in &failures {
+        let name = OBSERVERS.get(*row).map_or("?", |observer| observer.name);
+        ui::line(format_args!("not measured: {name}: {error:#}"));
+    }
+    for observer in OBSERVERS.iter().filter(|row| !row.is_installed()) {
+        ui::line(format_args!("not installed: {}", observer.name));
+    }
+    keep(args, &runs)
+}
+
+fn is_wanted(observer: &Observer, only: &[String]) -> bool {
+    let always = [observer::BASE, observer::FLOOR].contains(&observer.name);
+    let chosen = only.is_empty() || only.iter().any(|part| observer.name.contains(part));
+    observer.is_installed() && (always || chosen)
+}
+
+/// Nanoseconds per operation, in the order of [`OPERATIONS`], under one observer.
+fn watch(
+    observer: &Observer,
+    agent: &Path,
+    workload: &Path,
+    milliseconds: u64,
+) -> Result<Vec<f64>> {
+    let mut program = Running::start(Command::new(workload).arg(milliseconds.to_string()))?;
+    let limit = Duration::from_millis(milliseconds) * 4 + Duration::from_secs(10);
+    program.line_with("ready", limit)?;
+    let watching = observer.start(agent, program.pid())?;
+    let mut results = Vec::new();
+    for (byte, name) in OPERATIONS {
+        program.send(*byte)?;
+        let line = program.line_with("operations", limit)?;
+        let result: Value = serde_json::from_str(&line).context("the workload's result")?;
+        let number = |key: &str| result[key].as_f64().filter(|number| *number > 0.0);
+        let (Some(operations), Some(ns)) = (number("operations"), number("ns")) else {
+            bail!("{name}: {line}");
+        };
+        results.push(ns / operations);
+    }
+    watching.stop()?;
+    Ok(results)
+}
+
+/// The machine in one line.
+fn machine() -> String {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let processors = std::thread::available_parallelism().map_or(0, usize::from);
+    let info = read("/proc/cpuinfo");
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .map_or("unknown processor", |rest| {
+            rest.trim_start_matches([':', ' ', '\t'])
+        });
+    format!(
+        "{processors} x {model}, Linux {}",
+        read("/proc/sys/kernel/osrelease").trim()
+    )
+}
+
+fn keep(args: &Args, runs: &Runs) -> Result<()> {
+    let taken_at = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs());
+    let path = paths::target().join(format!("bench/{taken_at}.json"));
+    let document = json!({
+        "taken_at_unix_s": taken_at,
+        "machine": machine(),
+        "rounds": args.rounds,
+        "milliseconds": args.milliseconds,
+        "runs": runs.json(),
+    });
+    fs::write(&path, format!("{document:#}\n"))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    ui::line(format_args!("raw runs: {}", path.display()));
+    Ok(())
+}
