@@ -2,6 +2,7 @@
 
 use crate::{
     model::Frame,
+    runtime::application_frames,
     sink::{name, text, units},
 };
 
@@ -14,10 +15,7 @@ const LOCATION: usize = 30;
 
 /// Writes the innermost application frames, `most` of them.
 pub fn write(page: &mut Page, frames: &[Frame], most: usize) {
-    let frames = match name::application_frames(frames) {
-        [] => frames,
-        application => application,
-    };
+    let frames = application_frames(frames);
     if frames.is_empty() {
         line(page, "(the stack could not be read)", "");
     }
