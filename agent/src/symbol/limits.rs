@@ -37,7 +37,7 @@ impl Default for Limits {
             modules: 512,
             section_bytes: 64 << 20,
             symbol_bytes: 256 << 20,
-            total_symbol_bytes: 512 << 20,
+            total_symbol_bytes: 256 << 20,
             resolvers: 64,
             symbols: 65_536,
             perf_map_bytes: 64 << 20,

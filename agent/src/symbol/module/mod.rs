@@ -27,7 +27,7 @@ const PAGE: u64 = 4096;
 
 /// An open ELF file with what was derived from it. It stays usable after its processes are gone.
 pub struct Module {
-    /// Never given to another module.
+    /// The same for the same file, and never given to another one.
     pub number: u64,
     /// The file.
     pub image: Image,
