@@ -110,7 +110,8 @@ fn add(
         }
         None if table.len() >= limits.modules => return false,
         None => {
-            let Ok(module) = Module::new(table.number(), image, root, &mapping.path, limits) else {
+            let Ok(module) = Module::new(table.number(&key), image, root, &mapping.path, limits)
+            else {
                 losses.module_unreadable += 1;
                 return true;
             };

@@ -273,6 +273,50 @@ fn sampled_and_then_dead() {
     assert_eq!(symbols.losses().maps_unreadable, 1);
 }
 
+#[test]
+fn another_program_in_the_same_process_is_another_space() {
+    let scratch = Scratch::new("exec");
+    let program = compile(&scratch, "program", C, "cc", &["-O2", "-g"]);
+    let go = scratch.path("go");
+    let script = format!(
+        "while [ ! -e {} ]; do sleep 0.01; done; exec {}",
+        text(&go),
+        text(&program)
+    );
+    let mut command = Command::new("sh");
+    let parked = Parked::start(command.args(["-c", &script]), 0);
+    let mut symbols = Symbols::new(Limits {
+        refresh: std::time::Duration::ZERO,
+        ..Limits::default()
+    });
+    let before = parked.space();
+    let shell = || {
+        let comm = std::fs::read_to_string(format!("/proc/{}/comm", before.pid)).unwrap();
+        comm.trim() == "sh"
+    };
+    while !shell() {
+        std::thread::yield_now();
+    }
+    symbols.load(before);
+    std::fs::write(go, "").unwrap();
+    while parked.waits().is_empty() {
+        std::thread::yield_now();
+    }
+    // The old space must not take names from the new program, though it looks at the mappings again.
+    let frames = parked.stack(&mut symbols);
+    assert!(
+        frames.iter().all(|frame| frame.module.is_none()),
+        "{frames:#?}"
+    );
+    let after = crate::symbol::Space {
+        generation: 1,
+        ..before
+    };
+    let memory = crate::proc::memory::Process { pid: after.pid };
+    let raw = symbols.unwind(after, parked.waits()[0], &memory);
+    check(&symbols.symbolize(after, &raw), C, false);
+}
+
 /// In a mount namespace of its own, with another file of the same path outside, and the debug file by build id.
 #[test]
 fn in_a_container() {
