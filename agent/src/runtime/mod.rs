@@ -3,13 +3,13 @@
 //!
 //! Evidence is asked for in this order; the first that speaks decides:
 //!
-//! 1. The operation ([`op`]): priority-inheritance futexes carry their holder by the kernel's own contract.
-//! 2. Names of the calling functions, runtime by runtime ([`RUNTIMES`]), most specific first: CPython waits through
-//!    glibc, glibc does not wait through CPython. Only the wait's own machinery counts ([`machinery`]): what an
+//! 1. The operation (`op`): priority-inheritance futexes carry their holder by the kernel's own contract.
+//! 2. Names of the calling functions, runtime by runtime (`RUNTIMES`), most specific first: CPython waits through
+//!    glibc, glibc does not wait through CPython. Only the wait's own machinery counts (`machinery`): what an
 //!    application's function is called proves nothing.
 //! 3. The layout of the memory around the futex word. Binaries can be stripped and stacks unreadable, so each
 //!    runtime has checks that are strict enough to stand alone: several independent fields must agree.
-//! 4. For waits that are not for a lock: functions of known thread pools ([`pool`]), and names of threads that only one runtime creates.
+//! 4. For waits that are not for a lock: functions of known thread pools (`pool`), and names of threads that only one runtime creates.
 //!
 //! Without any of these a wait stays [`Kind::Unknown`]. Offsets were measured on running programs; the file of each
 //! runtime names versions and sources. Memory may change while it is read and may hold anything: every function here

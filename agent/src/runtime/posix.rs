@@ -1,5 +1,7 @@
 //! POSIX primitives by the name of the C library's function, and the C library by names, module and layout.
 
+use std::fmt::Write as _;
+
 use holdup_abi::futex;
 
 use super::{Runtime, Verdict, Wait, glibc, musl, name::Call};
@@ -141,8 +143,16 @@ impl Runtime for Posix {
             let name = call.c_name();
             name.starts_with("pthread_") || name.starts_with("mtx_") || name.starts_with("cnd_")
         });
-        if kind == Kind::Mutex && !named && verdict.runtime == Some(glibc::NAME) {
-            verdict.owner = None;
+        if kind == Kind::Mutex && verdict.runtime == Some(glibc::NAME) {
+            if !named {
+                verdict.owner = None;
+            } else if let (None, Some(tid)) = (&verdict.owner, glibc::mutex::owner_word(wait)) {
+                // A thread that ended with the mutex locked, or one of another process.
+                let _ = write!(
+                    verdict.evidence,
+                    "; owner {tid} is no live thread of the process"
+                );
+            }
         }
         Some(verdict)
     }
