@@ -1,6 +1,6 @@
-//! Real programs park a thread in every primitive of every C library and language runtime at hand, and say what they wait for; holdup must
-//! say the same from the futex call's arguments, the memory, and the names of the calling functions; and from arguments and memory alone,
-//! as for a stripped program, it must be right or say `unknown`.
+//! Real programs park a thread in every primitive of every C library and language runtime at hand, and say what they
+//! wait for; holdup must say the same from the futex call's arguments, the memory, and the names of the calling
+//! functions; and from arguments and memory alone, as for a stripped program, it must be right or say `unknown`.
 //!
 //! Stacks are written by hand here, as the functions are called in these libraries: unwinding has its own tests.
 
@@ -112,9 +112,10 @@ fn glibc() {
 #[test]
 fn musl() {
     let flags: [&[&str]; 3] = [&["-O2", "-static"], &["-O0", "-static"], &["-O2"]];
-    for (flags, module) in flags
-        .into_iter()
-        .zip(["/app", "/app", "/lib/ld-musl-x86_64.so.1"])
+    for (flags, module) in
+        flags
+            .into_iter()
+            .zip(["/app", "/app", "/usr/lib/x86_64-linux-musl/libc.so"])
     {
         let running = run(&compile("runtime_c/locks.c", "musl-gcc", flags));
         assert_eq!(running.truths.len(), 39, "cases are missing");

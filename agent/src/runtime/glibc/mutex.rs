@@ -53,8 +53,8 @@ pub(in crate::runtime) fn is_priority_inheritance(wait: &Wait<'_>, tid: u32) -> 
         && wait.u32_at(wait.address, OWNER) == Some(tid)
 }
 
-/// All 40 bytes must fit: a lock word that has sleepers, a live owner, a user, valid kind bits that fit the operation, and a list that
-/// only robust mutexes use.
+/// All 40 bytes must fit: a lock word that has sleepers, a live owner, a user, valid kind bits that fit the operation,
+/// and a list that only robust mutexes use.
 pub(in crate::runtime) fn by_memory(wait: &Wait<'_>) -> Option<Verdict> {
     if !matches!(wait.command(), futex::WAIT | futex::WAIT_BITSET) {
         return None;
