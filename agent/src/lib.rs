@@ -15,14 +15,21 @@
 //! - [`runtime`]: what a language runtime's lock looks like, so that a futex becomes a mutex with a holder
 //! - [`model`]: plain types: captures and snapshots, which are also the JSON documents
 //! - [`sink`]: table, JSON, pprof, folded stacks, SVG
+//! - [`report`]: putting captures and snapshots together
+//! - [`pipeline`]: wiring, the one file that knows every stage
 //! - [`cli`]: the command line
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may")
 )]
 
+pub mod cli;
+pub mod ingest;
 pub mod model;
+pub mod pipeline;
+pub mod probe;
 pub mod proc;
+pub mod report;
 pub mod runtime;
 pub mod sink;
 pub mod symbol;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `holdup` program: see [`holdup::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    holdup::cli::run(std::env::args_os())
+}

@@ -35,7 +35,7 @@ pub struct Site {
     pub wait_ns: u64,
     /// Threads that wait here now.
     pub waiters: u64,
-    /// Samples and parked threads this site was seen in (exact).
+    /// Sampled waits that began here (exact).
     pub samples: u64,
     /// Innermost first. Empty when the stack could not be read.
     pub frames: Vec<Frame>,

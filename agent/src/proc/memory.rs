@@ -27,10 +27,12 @@ pub struct Process {
     pub pid: u32,
 }
 
-impl Memory for Process {
-    fn read(&self, address: u64, buffer: &mut [u8]) -> bool {
+impl Process {
+    /// Reads as much as there is from `address` on; returns the bytes read.
+    #[must_use]
+    pub fn read_up_to(&self, address: u64, buffer: &mut [u8]) -> usize {
         let (Ok(pid), Ok(remote_base)) = (i32::try_from(self.pid), usize::try_from(address)) else {
-            return false;
+            return 0;
         };
         let local = libc::iovec {
             iov_base: buffer.as_mut_ptr().cast(),
@@ -43,7 +45,14 @@ impl Memory for Process {
         // SAFETY: `local` describes `buffer`, which is writable for its whole length; `remote` is only an address in
         // the other process, which the kernel checks.
         let read = unsafe { libc::process_vm_readv(pid, &local, 1, &remote, 1, 0) };
-        usize::try_from(read) == Ok(buffer.len())
+        // Partial reads end at a page boundary; a failure is -1.
+        usize::try_from(read).unwrap_or(0)
+    }
+}
+
+impl Memory for Process {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> bool {
+        self.read_up_to(address, buffer) == buffer.len()
     }
 }
 

@@ -20,8 +20,8 @@ pub struct Task {
     pub args: [u64; 6],
     /// User registers. Meaningful only when `state` is not 0.
     pub regs: Regs,
-    /// Scheduler-clock time at which the thread last got a processor; 0 = not known. A parked thread has been asleep
-    /// since just after it.
+    /// Scheduler-clock time at which the thread last stopped running; 0 = not known. A parked thread has been asleep at
+    /// least since then.
     pub last_ran_ns: u64,
     /// `since_ns` of the wait the programs track for this thread; 0 = none.
     pub since_ns: u64,

@@ -50,6 +50,16 @@ pub struct Config {
 /// Marks a field that the running kernel does not have.
 pub const NO_OFFSET: u32 = u32::MAX;
 
+/// Element of the `CONTROL` array: 1 while a run of the task iterator shall adopt parked threads.
+pub const CONTROL_ADOPT: u32 = 0;
+/// Element of the `CONTROL` array: what to add to a scheduler-clock time to get `CLOCK_MONOTONIC`, in nanoseconds,
+/// wrapping; [`CLOCK_UNKNOWN`] when it was not measured.
+pub const CONTROL_CLOCK: u32 = 1;
+/// Number of elements of the `CONTROL` array.
+pub const CONTROL_COUNT: u32 = 2;
+/// No clock offset.
+pub const CLOCK_UNKNOWN: u64 = u64::MAX;
+
 /// Byte offsets of the fields of `task_struct` that the programs read.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,6 +82,10 @@ pub struct TaskOffsets {
     pub comm: u32,
     /// `sched_info.last_arrival`.
     pub last_arrival: u32,
+    /// `se.sum_exec_runtime`.
+    pub run_total: u32,
+    /// `se.prev_sum_exec_runtime`.
+    pub run_before: u32,
     /// `stack`.
     pub stack: u32,
 }

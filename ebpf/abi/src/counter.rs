@@ -31,8 +31,8 @@ counters! {
     WaitvUnreadable = "waitv_unreadable",
     /// Processes not watched because the target table was full.
     TargetsFull = "targets_full",
-    /// Threads of the task iterator that could not be written out.
-    CensusFull = "census_full",
+    /// Wakes not accounted because the thread table was full.
+    WakesLost = "wakes_lost",
     /// Threads that were parked before attach and could not be adopted because a table was full.
     AdoptFull = "adopt_full",
     /// Accesses to a map element that must exist and did not: a bug in holdup.

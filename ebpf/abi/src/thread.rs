@@ -4,13 +4,16 @@
 pub const IDLE: u32 = 0;
 /// The thread entered a wait and has not come back.
 pub const WAITING: u32 = 1;
-/// A signal ended the system call in a way that the kernel may restart; not accounted yet.
+/// A signal broke the wait off in a way that the kernel restarts unless a handler prevents it (`ERESTARTSYS`,
+/// `ERESTART_RESTARTBLOCK`). The thread still counts as a waiter: a stopped one waits on when it is continued.
 pub const RESTARTING: u32 = 2;
 
 /// Flag: the wait began before the programs were attached; `since_ns` is the latest it can have begun.
 pub const PREEXISTING: u32 = 1;
 /// Flag: the wait's stack was sampled; its end is reported too.
 pub const SAMPLED: u32 = 2;
+/// Flag: only `restart_syscall` continues the wait; any signal handler ends it (`ERESTART_RESTARTBLOCK`).
+pub const RESTART_BLOCK: u32 = 4;
 
 /// State of one thread, keyed by its id. Never evicted: the thread that has waited longest is the one that matters.
 #[repr(C)]

@@ -1,0 +1,188 @@
+//! What was typed. Nothing here decides anything: [`super::config`] does.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use super::{
+    config::{Limits, Recording, ReportOptions},
+    values::{Size, Time},
+};
+use crate::sink::Format;
+
+/// Shown below the options of `holdup --help`.
+const EXAMPLES: &str = "\
+Examples:
+  holdup record -p 4242               10 seconds of process 4242, as a table
+  holdup record --comm postgres -d 1m -o pg.json --format json
+  holdup record -d 30s --format svg -o wait.svg -- ./server --port 8080
+  holdup snapshot -p 4242             who is blocked right now, and who holds it
+  holdup show pg.json --format pprof -o pg.pb.gz
+  holdup doctor                       what works here, and what it costs
+
+Exit status:
+  0 done, 1 failed, 2 usage, 3 finding, 4 not permitted or not supported";
+
+/// Which lock, how many wait, since when, at which line, who holds it.
+///
+/// An eBPF lock-contention profiler. Programs need no change, no restart and no
+/// debug build; holdup pays only when a thread blocks.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "holdup", version, after_help = EXAMPLES, term_width = 80, max_term_width = 80)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Subcommands.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Watch for a while, then report every wait per lock
+    Record(RecordArgs),
+    /// Report what is blocked right now, and who holds it
+    Snapshot(SnapshotArgs),
+    /// Say what this kernel and these privileges allow, and what it costs
+    Doctor(DoctorArgs),
+    /// Show a saved JSON report in another format
+    Show(ShowArgs),
+}
+
+/// Which processes.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Target (exactly one)")]
+pub struct TargetArgs {
+    /// These processes; repeat or separate with commas
+    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',')]
+    pub pids: Vec<u32>,
+    /// Processes of this name (as in /proc/PID/comm)
+    #[arg(long, value_name = "NAME")]
+    pub comm: Option<String>,
+    /// Processes in this control group and below: a directory, or a path as in
+    /// /proc/PID/cgroup
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Option<PathBuf>,
+    /// Processes of this container: its id, or the first 8 or more digits of it
+    #[arg(long, value_name = "ID")]
+    pub container: Option<String>,
+    /// Every process on the machine
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// How to report.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Report")]
+pub struct ReportArgs {
+    /// Write the report to FILE instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// table, json, pprof (for `go tool pprof`), folded (for flame graph tools)
+    /// or svg (a flame graph)
+    #[arg(
+        long,
+        value_enum,
+        hide_possible_values = true,
+        default_value_t = ReportOptions::default().format
+    )]
+    pub format: Format,
+    /// Most rows in each section of a table
+    #[arg(long, value_name = "N", default_value_t = ReportOptions::default().top)]
+    pub top: usize,
+}
+
+/// Sizes of the kernel side's maps.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitArgs {
+    /// Most locks to keep apart; more are counted as lost
+    #[arg(long, value_name = "N", default_value_t = Limits::default().max_locks)]
+    pub max_locks: u32,
+    /// Most threads to keep track of
+    #[arg(long, value_name = "N", default_value_t = Limits::default().max_threads)]
+    pub max_threads: u32,
+    /// Buffer for sampled stacks, a power of two
+    #[arg(long, value_name = "SIZE", default_value_t = Size(Limits::default().ring_bytes.into()))]
+    pub ring_bytes: Size,
+}
+
+/// `holdup record`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(override_usage = "holdup record [OPTIONS] TARGET")]
+pub struct RecordArgs {
+    /// Which processes.
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Run this program and watch it; its output and exit status pass through
+    #[arg(
+        last = true,
+        value_name = "-- CMD ARGS",
+        help_heading = "Target (exactly one)"
+    )]
+    pub program: Vec<OsString>,
+    /// How long to watch; Ctrl-C ends it early [default: 10s, or until CMD ends]
+    #[arg(short, long, value_name = "TIME", help_heading = "Recording")]
+    pub duration: Option<Time>,
+    /// Least time between two stack samples of one lock
+    #[arg(long, value_name = "TIME", help_heading = "Recording", default_value_t = Time(Recording::default().sample_interval))]
+    pub sample_interval: Time,
+    /// Do not sample stacks: counts and times only
+    #[arg(long, help_heading = "Recording")]
+    pub no_stacks: bool,
+    /// No progress line
+    #[arg(short, long, help_heading = "Recording")]
+    pub quiet: bool,
+    /// How to report.
+    #[command(flatten)]
+    pub report: ReportArgs,
+    /// Sizes.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// `holdup snapshot`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(override_usage = "holdup snapshot [OPTIONS] TARGET")]
+pub struct SnapshotArgs {
+    /// Which processes.
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Do not read stacks: states and locks only
+    #[arg(long, help_heading = "Report")]
+    pub no_stacks: bool,
+    /// How to report.
+    #[command(flatten)]
+    pub report: ReportArgs,
+}
+
+/// `holdup doctor`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DoctorArgs {
+    /// text or json
+    #[arg(long, value_enum, hide_possible_values = true, default_value_t = DoctorFormat::default())]
+    pub format: DoctorFormat,
+    /// Sizes.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// How `holdup doctor` writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DoctorFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+/// `holdup show`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ShowArgs {
+    /// A report that was written with --format json
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// How to report.
+    #[command(flatten)]
+    pub report: ReportArgs,
+}

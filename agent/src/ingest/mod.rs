@@ -1,0 +1,10 @@
+//! Reading what the kernel side wrote.
+
+pub mod census;
+pub mod clock;
+pub mod cost;
+pub mod counters;
+pub mod decode;
+pub mod locks;
+pub mod plane;
+pub mod threads;

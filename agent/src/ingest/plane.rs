@@ -1,0 +1,268 @@
+//! The data plane as the rest of the agent sees it: maps opened once, with a method for each thing that is read.
+
+use std::{collections::BTreeMap, io, time::Duration};
+
+use aya::{
+    Btf, Ebpf,
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, Queue, RingBuf},
+};
+use holdup_abi::{
+    census::Task,
+    config::{CLOCK_UNKNOWN, CONTROL_ADOPT, CONTROL_CLOCK, Config},
+    thread::Thread,
+};
+
+use super::{census, clock::Sleeper, counters, locks::LockTable, threads};
+use crate::{
+    model::plan::PlanEntry,
+    probe::{
+        attach::{self, AttachError, Attached},
+        feature::Features,
+        object::Capacity,
+        plan::Wanted,
+    },
+};
+
+/// Why the data plane is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaneError {
+    /// Loading or attaching failed.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// A map is missing or cannot be used.
+    #[error("cannot use map {name}")]
+    Map {
+        /// Name of the map.
+        name: &'static str,
+        /// What happened.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Loaded programs with their maps.
+#[expect(missing_debug_implementations, reason = "aya's ring buffer has none")]
+pub struct Plane {
+    attached: Attached,
+    /// Statistics of every lock.
+    pub locks: LockTable,
+    /// Samples.
+    pub ring: RingBuf<MapData>,
+    clock_offset_ns: u64,
+}
+
+impl Plane {
+    /// Loads and attaches everything, and adopts threads that are parked already.
+    ///
+    /// `targets` are the processes for the set of targets (modes `TARGET_SET` and, for adoption, `TARGET_CGROUP`).
+    ///
+    /// # Errors
+    /// Privileges, or a kernel without what is required.
+    pub fn attach(
+        config: &Config,
+        capacity: Capacity,
+        features: &Features,
+        wanted: Wanted,
+        targets: &[u32],
+    ) -> Result<Self, PlaneError> {
+        let btf = Btf::from_sys_fs().ok();
+        let mut ebpf = attach::load(config, capacity, btf.as_ref())?;
+        fill_slots(&mut ebpf, capacity.locks).map_err(map_error("FREE_SLOTS"))?;
+        set_targets(&mut ebpf, targets).map_err(map_error("TARGETS"))?;
+        let attached = attach::attach(ebpf, btf.as_ref(), features, wanted)?;
+        let mut plane = Self::open(attached, capacity)?;
+        if plane.attached.has_census() {
+            plane.set_clock()?;
+            plane
+                .control(CONTROL_ADOPT, 1)
+                .map_err(map_error("CONTROL"))?;
+            plane.census().map_err(census_error)?;
+            plane
+                .control(CONTROL_ADOPT, 0)
+                .map_err(map_error("CONTROL"))?;
+        }
+        Ok(plane)
+    }
+
+    /// Loads the task iterator and attaches nothing.
+    ///
+    /// # Errors
+    /// Privileges.
+    pub fn census_only(
+        config: &Config,
+        features: &Features,
+        targets: &[u32],
+    ) -> Result<Self, PlaneError> {
+        let btf = Btf::from_sys_fs().ok();
+        let capacity = Capacity {
+            locks: 64,
+            threads: 64,
+            ring_bytes: 4096,
+        };
+        let mut ebpf = attach::load(config, capacity, btf.as_ref())?;
+        set_targets(&mut ebpf, targets).map_err(map_error("TARGETS"))?;
+        let attached = attach::census_only(ebpf, btf.as_ref(), features);
+        let mut plane = Self::open(attached, capacity)?;
+        if plane.attached.has_census() {
+            plane.set_clock()?;
+        }
+        Ok(plane)
+    }
+
+    fn open(mut attached: Attached, capacity: Capacity) -> Result<Self, PlaneError> {
+        let locks = attached.ebpf.map("LOCKS");
+        let locks = locks.and_then(|map| match map {
+            Map::Array(data) => Some(data),
+            _ => None,
+        });
+        let locks =
+            locks.ok_or_else(|| map_error("LOCKS")(MapError::InvalidMapType { map_type: 0 }))?;
+        let locks = LockTable::map(locks.fd(), capacity.locks as usize).map_err(|source| {
+            PlaneError::Map {
+                name: "LOCKS",
+                source,
+            }
+        })?;
+        let ring = attached
+            .ebpf
+            .take_map("SAMPLES")
+            .ok_or(MapError::InvalidMapType { map_type: 0 });
+        let ring = ring
+            .and_then(RingBuf::try_from)
+            .map_err(map_error("SAMPLES"))?;
+        Ok(Self {
+            attached,
+            locks,
+            ring,
+            clock_offset_ns: CLOCK_UNKNOWN,
+        })
+    }
+
+    /// Every row of the probe table with its fate.
+    #[must_use]
+    pub fn plan(&self) -> &[PlanEntry] {
+        &self.attached.plan
+    }
+
+    /// Whether [`Self::census`] works.
+    #[must_use]
+    pub fn has_census(&self) -> bool {
+        self.attached.has_census()
+    }
+
+    /// Every map with its capacity and what it costs.
+    #[must_use]
+    pub fn maps(&self) -> Vec<super::cost::MapCost> {
+        super::cost::of(&self.attached.ebpf, &self.ring)
+    }
+
+    /// All watched threads now, and our own.
+    ///
+    /// # Errors
+    /// The iterator is not loaded or fails.
+    pub fn census(&mut self) -> io::Result<Vec<Task>> {
+        census::read(self.attached.open_census()?)
+    }
+
+    /// Threads in a wait, as the kernel side has them on record.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn parked(&self) -> Result<Vec<(u32, Thread)>, PlaneError> {
+        Ok(threads::parked(
+            &self.map::<HashMap<&MapData, u32, Thread>>("THREADS")?,
+        ))
+    }
+
+    /// Loss counters by name, the kernel's own included.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn losses(&self) -> Result<BTreeMap<String, u64>, PlaneError> {
+        let map = self.map::<PerCpuArray<&MapData, u64>>("COUNTERS")?;
+        let mut losses = counters::read(&map).map_err(map_error("COUNTERS"))?;
+        losses.insert("recursion_missed".into(), self.attached.recursion_misses());
+        Ok(losses)
+    }
+
+    /// Adds processes to the set of targets.
+    ///
+    /// # Errors
+    /// The set is full.
+    pub fn add_targets(&mut self, targets: &[u32]) -> Result<(), PlaneError> {
+        set_targets(&mut self.attached.ebpf, targets).map_err(map_error("TARGETS"))
+    }
+
+    /// Monotonic time at which a sleeping thread last ran; `None` when the kernel does not tell.
+    #[must_use]
+    pub fn asleep_since_ns(&self, task: &Task) -> Option<u64> {
+        (task.last_ran_ns != 0 && self.clock_offset_ns != CLOCK_UNKNOWN)
+            .then(|| task.last_ran_ns.wrapping_add(self.clock_offset_ns))
+    }
+
+    /// Measures the offset between the clocks; leaves it unknown when our own sleeper is not found.
+    fn set_clock(&mut self) -> Result<(), PlaneError> {
+        let sleeper = Sleeper::start().map_err(census_error)?;
+        let mut offset_ns = CLOCK_UNKNOWN;
+        for _ in 0..5 {
+            let tasks = self.census().map_err(census_error)?;
+            let own = tasks.iter().find(|task| task.tid == sleeper.tid);
+            if let Some(task) = own.filter(|task| task.state != 0 && task.last_ran_ns != 0) {
+                offset_ns = sleeper.asleep_since_ns.wrapping_sub(task.last_ran_ns);
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.clock_offset_ns = offset_ns;
+        self.control(CONTROL_CLOCK, offset_ns)
+            .map_err(map_error("CONTROL"))
+    }
+
+    fn control(&mut self, element: u32, value: u64) -> Result<(), MapError> {
+        let map = self.attached.ebpf.map_mut("CONTROL");
+        let map = map.ok_or(MapError::InvalidMapType { map_type: 0 })?;
+        Array::<&mut MapData, u64>::try_from(map)?.set(element, value, 0)
+    }
+
+    fn map<'a, T>(&'a self, name: &'static str) -> Result<T, PlaneError>
+    where
+        T: TryFrom<&'a Map, Error = MapError>,
+    {
+        let map = self
+            .attached
+            .ebpf
+            .map(name)
+            .ok_or(MapError::InvalidMapType { map_type: 0 });
+        map.and_then(T::try_from).map_err(map_error(name))
+    }
+}
+
+fn map_error(name: &'static str) -> impl Fn(MapError) -> PlaneError {
+    move |error| PlaneError::Map {
+        name,
+        source: io::Error::other(error),
+    }
+}
+
+fn census_error(source: io::Error) -> PlaneError {
+    PlaneError::Map {
+        name: "task iterator",
+        source,
+    }
+}
+
+fn fill_slots(ebpf: &mut Ebpf, count: u32) -> Result<(), MapError> {
+    let map = ebpf
+        .map_mut("FREE_SLOTS")
+        .ok_or(MapError::InvalidMapType { map_type: 0 })?;
+    let mut slots = Queue::<&mut MapData, u32>::try_from(map)?;
+    (0..count).try_for_each(|slot| slots.push(slot, 0))
+}
+
+fn set_targets(ebpf: &mut Ebpf, targets: &[u32]) -> Result<(), MapError> {
+    let map = ebpf
+        .map_mut("TARGETS")
+        .ok_or(MapError::InvalidMapType { map_type: 0 })?;
+    let mut set = HashMap::<&mut MapData, u32, u32>::try_from(map)?;
+    targets.iter().try_for_each(|pid| set.insert(pid, 1, 0))
+}

@@ -1,0 +1,366 @@
+//! Wiring: from a target to a report. The one file that knows every stage.
+
+use std::{
+    future::Future,
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+    time::{Duration, Instant, SystemTime},
+};
+
+use holdup_abi::{
+    census::Task,
+    config::{Config, TARGET_ALL, TARGET_CGROUP, TARGET_ONE, TARGET_SET, TaskOffsets},
+};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::{MissedTickBehavior, interval, sleep},
+};
+
+use crate::{
+    ingest::{
+        census,
+        plane::{Plane, PlaneError},
+    },
+    model::{Capture, Snapshot, plan::PlanEntry, plan::Status},
+    probe::{feature::Features, object::Capacity, plan::Wanted},
+    report::{self, capture, engine::Engine},
+};
+
+/// How often the ring buffer is looked at even when the kernel does not call.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Kernel stack size where the helper that makes it unnecessary is missing (before Linux 5.15).
+const KERNEL_STACK_BYTES: u32 = 16 * 1024;
+
+/// Whom the kernel side watches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// Everybody.
+    All,
+    /// These processes.
+    Processes(Vec<u32>),
+    /// These processes, and those that execute a program of this name later.
+    Comm(String, Vec<u32>),
+    /// These processes and their descendants.
+    Family(Vec<u32>),
+    /// A cgroup (v2) by inode and depth, with the processes in it now.
+    Cgroup {
+        /// Inode of its directory.
+        id: u64,
+        /// Depth below the root.
+        level: u32,
+        /// Members now.
+        pids: Vec<u32>,
+    },
+}
+
+impl Watch {
+    /// Processes known from the start.
+    #[must_use]
+    pub fn pids(&self) -> &[u32] {
+        match self {
+            Self::All => &[],
+            Self::Processes(pids)
+            | Self::Comm(_, pids)
+            | Self::Family(pids)
+            | Self::Cgroup { pids, .. } => pids,
+        }
+    }
+}
+
+/// How to record.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whom.
+    pub watch: Watch,
+    /// Room in the kernel.
+    pub capacity: Capacity,
+    /// Least time between two samples of one lock; `None` takes none.
+    pub sample_interval: Option<Duration>,
+}
+
+/// What goes on, for a progress line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Time since recording began.
+    pub elapsed: Duration,
+    /// Finished waits.
+    pub waits: u64,
+    /// Locks somebody has waited on.
+    pub locks: u64,
+    /// Threads waiting now.
+    pub waiters: u64,
+}
+
+/// A recording that is attached and running.
+#[expect(
+    missing_debug_implementations,
+    reason = "maps and symbol caches are not worth printing"
+)]
+pub struct Recording {
+    plane: Plane,
+    engine: Engine,
+    started: Instant,
+    started_at: SystemTime,
+}
+
+impl Recording {
+    /// Attaches, and takes in the threads that are parked already.
+    ///
+    /// # Errors
+    /// Privileges, or a kernel without what is required.
+    pub fn start(features: &Features, options: &Options) -> Result<Self, PlaneError> {
+        let config = config(features, options);
+        let wanted = Wanted {
+            follow_forks: config.follow_forks == 1,
+        };
+        let (started, started_at) = (Instant::now(), SystemTime::now());
+        let mut plane = Plane::attach(
+            &config,
+            options.capacity,
+            features,
+            wanted,
+            options.watch.pids(),
+        )?;
+        let mut engine = Engine::default();
+        if options.sample_interval.is_some() {
+            engine.first_look(&mut capture::waiters(&mut plane)?);
+        }
+        Ok(Self {
+            plane,
+            engine,
+            started,
+            started_at,
+        })
+    }
+
+    /// Takes in samples until `until` is ready; calls `progress` now and then.
+    ///
+    /// # Errors
+    /// The ring buffer cannot be waited for.
+    pub async fn run(
+        &mut self,
+        until: impl Future<Output = ()>,
+        mut progress: impl FnMut(Progress),
+    ) -> io::Result<()> {
+        let mut until = std::pin::pin!(until);
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let ring = self.plane.ring.as_fd().try_clone_to_owned()?;
+        // SAFETY: an owned descriptor stays the same and open until the `AsyncFd` drops it.
+        let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }?;
+        loop {
+            self.drain();
+            tokio::select! {
+                () = &mut until => break,
+                ready = readable(&ring) => ready?,
+                _ = ticks.tick() => progress(self.progress()),
+            }
+        }
+        self.drain();
+        Ok(())
+    }
+
+    fn drain(&mut self) {
+        let Self { plane, engine, .. } = self;
+        while let Some(record) = plane.ring.next() {
+            engine.record(&record);
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        let mut progress = Progress {
+            elapsed: self.started.elapsed(),
+            ..Progress::default()
+        };
+        for (_, lock) in self.plane.locks.iter() {
+            progress.locks += 1;
+            progress.waits += lock.woken + lock.timed_out + lock.interrupted + lock.error;
+            progress.waiters += lock.waiters;
+        }
+        progress
+    }
+
+    /// Ends the recording and builds the report.
+    ///
+    /// # Errors
+    /// A table cannot be read.
+    pub fn finish(mut self) -> Result<Capture, PlaneError> {
+        let duration = self.started.elapsed();
+        capture::build(&mut self.plane, &mut self.engine, self.started_at, duration)
+    }
+}
+
+/// Ready when the ring buffer has something.
+async fn readable(ring: &AsyncFd<OwnedFd>) -> io::Result<()> {
+    ring.readable().await?.clear_ready();
+    // Samples come in bursts; a short nap takes them in one go.
+    sleep(Duration::from_millis(5)).await;
+    Ok(())
+}
+
+/// Attaches everything, watching nobody, to see what the kernel allows.
+///
+/// # Errors
+/// Privileges, or a kernel without what is required.
+pub fn try_out(features: &Features, capacity: Capacity) -> Result<Plane, PlaneError> {
+    let watch = Watch::Family(Vec::new());
+    let options = Options {
+        watch,
+        capacity,
+        sample_interval: None,
+    };
+    let config = config(features, &options);
+    Plane::attach(
+        &config,
+        capacity,
+        features,
+        Wanted { follow_forks: true },
+        &[],
+    )
+}
+
+/// Takes a snapshot. Without the privileges for BPF it reads `/proc`, for which being the same user may be enough; then
+/// only `pids` can be looked at.
+///
+/// # Errors
+/// Neither way is open.
+pub fn snapshot(features: &Features, watch: &Watch, stacks: bool) -> Result<Snapshot, PlaneError> {
+    let taken_at = SystemTime::now();
+    let config = config(
+        features,
+        &Options {
+            watch: watch.clone(),
+            capacity: Capacity::default(),
+            sample_interval: None,
+        },
+    );
+    let refused = match Plane::census_only(&config, features, watch.pids()) {
+        Ok(mut plane) if plane.has_census() => match plane.census() {
+            Ok(mut tasks) => {
+                tasks.retain(|task| task.tgid != std::process::id());
+                let plan = plane.plan().to_vec();
+                let since = |task: &Task| plane.asleep_since_ns(task);
+                return Ok(report::snapshot::build(
+                    &tasks, since, plan, taken_at, stacks,
+                ));
+            }
+            Err(error) => PlaneError::Map {
+                name: "task iterator",
+                source: error,
+            },
+        },
+        Ok(plane) => PlaneError::Map {
+            name: "task iterator",
+            source: io::Error::other(
+                plane
+                    .plan()
+                    .first()
+                    .map(|entry| entry.reason.clone())
+                    .unwrap_or_default(),
+            ),
+        },
+        Err(error) => error,
+    };
+    let (tasks, error) = proc_census(watch);
+    if let (true, Some(_)) = (tasks.is_empty(), error) {
+        return Err(refused);
+    }
+    let plan = vec![PlanEntry {
+        probe: "task iterator".into(),
+        status: Status::Unavailable,
+        reason: format!("{refused}; /proc was read instead, without ages and frame pointers"),
+    }];
+    Ok(report::snapshot::build(
+        &tasks,
+        |_| None,
+        plan,
+        taken_at,
+        stacks,
+    ))
+}
+
+fn proc_census(watch: &Watch) -> (Vec<Task>, Option<io::Error>) {
+    let all;
+    let pids = match watch {
+        Watch::All => {
+            all = crate::proc::process::Proc::default().processes();
+            &all
+        }
+        watch => watch.pids(),
+    };
+    let mut tasks = Vec::new();
+    let mut refused = None;
+    for &pid in pids.iter().filter(|&&pid| pid != std::process::id()) {
+        match census::from_proc(pid) {
+            Ok(mut found) => tasks.append(&mut found),
+            Err(error) => refused = Some(error),
+        }
+    }
+    (tasks, refused)
+}
+
+fn config(features: &Features, options: &Options) -> Config {
+    let mut config = Config {
+        self_tgid: std::process::id(),
+        has_task_regs: features.task_regs.into(),
+        sampling: options.sample_interval.is_some().into(),
+        sample_interval_ns: options.sample_interval.map_or(0, |interval| {
+            u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX)
+        }),
+        task: features
+            .task
+            .as_ref()
+            .map_or_else(|_| unknown_offsets(), |offsets| *offsets),
+        kernel_stack_bytes: KERNEL_STACK_BYTES,
+        ..Config::default()
+    };
+    match &options.watch {
+        Watch::All => config.target_mode = TARGET_ALL,
+        Watch::Processes(pids) => match pids.as_slice() {
+            [pid] => {
+                config.target_mode = TARGET_ONE;
+                config.target_tgid = *pid;
+            }
+            _ => config.target_mode = TARGET_SET,
+        },
+        Watch::Comm(name, _) => {
+            config.target_mode = TARGET_SET;
+            config.match_comm = 1;
+            // A forked child keeps the name until it executes something else.
+            config.follow_forks = 1;
+            let kept = config.target_comm.len() - 1;
+            for (to, from) in config.target_comm.iter_mut().zip(name.bytes().take(kept)) {
+                *to = from;
+            }
+        }
+        Watch::Family(_) => {
+            config.target_mode = TARGET_SET;
+            config.follow_forks = 1;
+        }
+        Watch::Cgroup { id, level, .. } => {
+            config.target_mode = TARGET_CGROUP;
+            config.cgroup_id = *id;
+            config.cgroup_level = *level;
+        }
+    }
+    config
+}
+
+const fn unknown_offsets() -> TaskOffsets {
+    use holdup_abi::config::NO_OFFSET;
+    TaskOffsets {
+        pid: NO_OFFSET,
+        tgid: NO_OFFSET,
+        state: NO_OFFSET,
+        group_leader: NO_OFFSET,
+        start_time: NO_OFFSET,
+        self_exec_id: NO_OFFSET,
+        mm: NO_OFFSET,
+        comm: NO_OFFSET,
+        last_arrival: NO_OFFSET,
+        run_total: NO_OFFSET,
+        run_before: NO_OFFSET,
+        stack: NO_OFFSET,
+    }
+}

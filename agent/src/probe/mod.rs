@@ -1,0 +1,11 @@
+//! What can be attached to this kernel, and attaching it.
+//!
+//! [`table`] says what exists, [`feature`] what the kernel has, [`plan`] what to try in which order and why, [`attach`]
+//! tries it. Nothing is decided by kernel version.
+
+pub mod attach;
+pub mod btf;
+pub mod feature;
+pub mod object;
+pub mod plan;
+pub mod table;

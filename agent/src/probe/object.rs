@@ -1,0 +1,51 @@
+//! The compiled programs, embedded, and how they are configured at load time.
+
+use aya::{Btf, Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
+use holdup_abi::config::Config;
+
+#[cfg(target_arch = "x86_64")]
+static OBJECT: &[u8] =
+    include_bytes_aligned!(concat!(env!("HOLDUP_BPF_DIST"), "/holdup-x86_64.bpf.o"));
+#[cfg(target_arch = "aarch64")]
+static OBJECT: &[u8] =
+    include_bytes_aligned!(concat!(env!("HOLDUP_BPF_DIST"), "/holdup-aarch64.bpf.o"));
+
+/// Capacities of the kernel side's tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Locks that can be told apart at once.
+    pub locks: u32,
+    /// Threads that waited or woke and still live.
+    pub threads: u32,
+    /// Ring buffer for samples in bytes: a power of two of at least a page.
+    pub ring_bytes: u32,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self {
+            locks: 32_768,
+            threads: 65_536,
+            ring_bytes: 8 << 20,
+        }
+    }
+}
+
+/// Spare room in the hash of locks, so that its per-CPU free lists never run dry before the slots do.
+const HASH_SLACK: u32 = 256;
+
+/// Creates the maps and prepares the programs; nothing is attached yet.
+///
+/// # Errors
+/// The kernel refuses a map (privileges, memory).
+pub fn load(config: &Config, capacity: Capacity, btf: Option<&Btf>) -> Result<Ebpf, EbpfError> {
+    EbpfLoader::new()
+        .btf(btf)
+        .override_global("CONFIG", config, true)
+        .map_max_entries("LOCKS", capacity.locks)
+        .map_max_entries("FREE_SLOTS", capacity.locks)
+        .map_max_entries("LOCK_SLOTS", capacity.locks.saturating_add(HASH_SLACK))
+        .map_max_entries("THREADS", capacity.threads)
+        .map_max_entries("SAMPLES", capacity.ring_bytes)
+        .load(OBJECT)
+}

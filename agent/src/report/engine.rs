@@ -1,0 +1,126 @@
+//! What goes on while recording: samples are unwound as they come, so that a process may die afterwards.
+
+use std::collections::{BTreeMap, HashMap};
+
+use holdup_abi::{lock::LockKey, record::WaitSample};
+
+use super::{
+    lock::space_of,
+    process::Processes,
+    stacks::Stacks,
+    verdict::Keepsake,
+    waiter::{self, Waiter},
+};
+use crate::{
+    ingest::decode::{self, Record, Stack},
+    proc::memory::Copied,
+    symbol::{Limits, Symbols},
+};
+
+/// Locks whose surroundings are kept.
+const MAX_KEEPSAKES: usize = 65_536;
+/// Threads per lock that are unwound when recording begins.
+const FIRST_LOOK_PER_LOCK: usize = 64;
+
+/// State of a recording in user space.
+#[expect(
+    missing_debug_implementations,
+    reason = "symbol caches are not worth printing"
+)]
+pub struct Engine {
+    /// Modules, unwinding tables and symbols.
+    pub symbols: Symbols,
+    /// Call paths by lock.
+    pub stacks: Stacks,
+    /// Processes met.
+    pub processes: Processes,
+    /// Memory around futex words.
+    pub keepsakes: HashMap<LockKey, Keepsake>,
+    undecodable: u64,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self {
+            symbols: Symbols::new(Limits::default()),
+            stacks: Stacks::default(),
+            processes: Processes::default(),
+            keepsakes: HashMap::new(),
+            undecodable: 0,
+        }
+    }
+}
+
+impl Engine {
+    /// Takes one ring buffer record.
+    pub fn record(&mut self, bytes: &[u8]) {
+        match decode::record(bytes) {
+            Ok(Record::Sample(head, stack)) => self.sample(&head, &stack),
+            Ok(Record::End(end)) => self.stacks.end(end.tid, end.since_ns, end.duration_ns),
+            Err(_) => self.undecodable += 1,
+        }
+    }
+
+    fn sample(&mut self, head: &WaitSample, stack: &Stack<'_>) {
+        let key = LockKey {
+            address: head.address,
+            tgid: head.tgid,
+            generation: head.generation,
+        };
+        self.meet(key);
+        let space = space_of(&key);
+        let frames = match stack {
+            Stack::Memory([]) => Vec::new(),
+            Stack::Memory(bytes) => {
+                let memory = Copied {
+                    base: head.regs.sp,
+                    bytes,
+                };
+                self.symbols.unwind(space, head.regs, &memory)
+            }
+            Stack::Addresses(addresses) => self.symbols.from_addresses(space, addresses),
+        };
+        self.stacks.begin(key, head.tid, head.since_ns, frames);
+    }
+
+    /// Unwinds some of the threads that were parked when recording began, so that their waits have a place when they
+    /// end. Their waits count as begun.
+    pub fn first_look(&mut self, waiters: &mut [Waiter]) {
+        for waiter in waiters.iter() {
+            self.meet(waiter.key);
+        }
+        waiter::unwind_at_most(waiters, &mut self.symbols, FIRST_LOOK_PER_LOCK);
+        for waiter in waiters {
+            if let (false, Some(since_ns)) = (waiter.stack.is_empty(), waiter.since_ns) {
+                let stack = waiter.stack.to_vec();
+                self.stacks.begin(waiter.key, waiter.tid, since_ns, stack);
+            }
+        }
+    }
+
+    /// Reads what can be lost when the process dies.
+    pub fn meet(&mut self, key: LockKey) {
+        let space = space_of(&key);
+        self.processes.meet(space);
+        self.symbols.load(space);
+        if self.keepsakes.len() < MAX_KEEPSAKES {
+            self.keepsakes
+                .entry(key)
+                .or_insert_with(|| Keepsake::of(&key));
+        }
+    }
+
+    /// What was lost in user space, by name; all names are present.
+    #[must_use]
+    pub fn losses(&self) -> BTreeMap<String, u64> {
+        let mut losses: BTreeMap<String, u64> = self
+            .symbols
+            .losses()
+            .named()
+            .map(|(name, count)| (name.to_owned(), count))
+            .collect();
+        losses.insert("records_undecodable".into(), self.undecodable);
+        losses.insert("stacks_overflow".into(), self.stacks.overflow());
+        losses
+    }
+}

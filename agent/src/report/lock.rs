@@ -1,0 +1,398 @@
+//! Putting locks together: futex words with their statistics, waiters and call paths become [`model::Lock`]s.
+
+use std::{collections::BTreeMap, collections::HashMap, rc::Rc};
+
+use holdup_abi::lock::{self as abi, LockKey};
+
+use super::{
+    apportion::apportion,
+    name,
+    process::Processes,
+    stacks::{RawStack, Tally},
+    verdict::{self, Keepsake, Subject},
+    waiter::Waiter,
+};
+use crate::{
+    model::{self, Frame, Holder, Kind, Outcomes, Site, histogram::Bucket, lock::WaitNs},
+    runtime::{self, Verdict, identity},
+    symbol::{Space, Symbols},
+};
+
+/// Everything known of one futex word.
+#[derive(Debug)]
+pub struct Word {
+    /// Which.
+    pub key: LockKey,
+    /// The kernel side's statistics; `None` when nothing was recorded.
+    pub stats: Option<abi::Lock>,
+    /// Threads that wait now.
+    pub waiters: Vec<Waiter>,
+    /// Call paths of sampled waits.
+    pub paths: Vec<(RawStack, Tally)>,
+}
+
+/// Means to look things up.
+#[expect(
+    missing_debug_implementations,
+    reason = "a bundle of references for one call"
+)]
+pub struct Sources<'a> {
+    /// Symbols of all modules.
+    pub symbols: &'a mut Symbols,
+    /// What was read of processes.
+    pub processes: &'a Processes,
+    /// Memory around words, by word.
+    pub keepsakes: &'a HashMap<LockKey, Keepsake>,
+    /// Now on the monotonic clock, in nanoseconds.
+    pub now_ns: u64,
+}
+
+/// A word with what it turned out to be.
+struct Judged {
+    word: Word,
+    verdict: Verdict,
+}
+
+/// The locks, and for each waiting thread its lock's address and kind.
+#[derive(Debug, Default)]
+pub struct Assembled {
+    /// Locks, most total wait first.
+    pub locks: Vec<model::Lock>,
+    /// By thread id: what it waits for.
+    pub threads: HashMap<u32, (u64, Kind)>,
+    /// By process: waiting threads by kind.
+    pub parked: HashMap<Space, BTreeMap<String, u64>>,
+}
+
+/// Assembles all words. Words that belong to the same lock object (the two groups of a condition variable) are merged.
+#[must_use]
+pub fn assemble(words: Vec<Word>, sources: &mut Sources<'_>) -> Assembled {
+    let mut assembled = Assembled::default();
+    let mut groups: BTreeMap<(u32, u32, u64, Kind), Vec<Judged>> = BTreeMap::new();
+    for word in words {
+        let verdict = judge(&word, sources);
+        let space = space_of(&word.key);
+        for waiter in &word.waiters {
+            assembled
+                .threads
+                .insert(waiter.tid, (verdict.address, verdict.kind));
+            let parked = assembled.parked.entry(space).or_default();
+            *parked.entry(verdict.kind.as_str().to_owned()).or_default() += 1;
+        }
+        let key = (space.pid, space.generation, verdict.address, verdict.kind);
+        groups
+            .entry(key)
+            .or_default()
+            .push(Judged { word, verdict });
+    }
+    let mut locks: Vec<(u128, model::Lock)> = groups
+        .into_values()
+        .filter_map(|group| build(group, sources))
+        .collect();
+    locks.sort_by(|(left, a), (right, b)| right.cmp(left).then_with(|| a.id.cmp(&b.id)));
+    assembled.locks = locks.into_iter().map(|(_, lock)| lock).collect();
+    assembled
+}
+
+/// Address space of a lock.
+#[must_use]
+pub const fn space_of(key: &LockKey) -> Space {
+    Space {
+        pid: key.tgid,
+        generation: key.generation,
+    }
+}
+
+fn judge(word: &Word, sources: &mut Sources<'_>) -> Verdict {
+    let space = space_of(&word.key);
+    let frames = sources.symbols.symbolize(space, &heaviest(word));
+    let example = word.waiters.first();
+    let (op, value) = match (example, &word.stats) {
+        (Some(waiter), _) => (waiter.op, waiter.value),
+        (None, Some(stats)) => (stats.op, stats.value),
+        (None, None) => (0, 0),
+    };
+    verdict::judge(&Subject {
+        key: word.key,
+        op,
+        value,
+        sp: example.map_or(0, |waiter| waiter.regs.sp),
+        frames: &frames,
+        comm: example.map_or("", |waiter| &waiter.comm),
+        alive: sources.processes.is_alive(space),
+        keepsake: sources.keepsakes.get(&word.key),
+    })
+}
+
+/// The call path that most waits come from. With a thread waiting, its own: the stack pointer must fit the frames.
+fn heaviest(word: &Word) -> RawStack {
+    if let Some(waiter) = word
+        .waiters
+        .first()
+        .filter(|waiter| !waiter.stack.is_empty())
+    {
+        return Rc::clone(&waiter.stack);
+    }
+    let paths = word.paths.iter().filter(|(stack, _)| !stack.is_empty());
+    paths
+        .max_by_key(|(_, tally)| tally.samples)
+        .map(|(stack, _)| Rc::clone(stack))
+        .unwrap_or_default()
+}
+
+/// One lock with its rank: all time waited, finished or not.
+fn build(group: Vec<Judged>, sources: &mut Sources<'_>) -> Option<(u128, model::Lock)> {
+    let first = group.first()?;
+    let space = space_of(&first.word.key);
+    let (address, kind, runtime) = (
+        first.verdict.address,
+        first.verdict.kind,
+        first.verdict.runtime,
+    );
+    let owner = group.iter().find_map(|judged| judged.verdict.owner.clone());
+    let holder = owner.map(|owner| Holder {
+        tid: owner.tid,
+        comm: sources.processes.thread_comm(space.pid, owner.tid),
+        known_by: owner.known_by.to_owned(),
+    });
+    let sum = Sum::of(&group, sources.now_ns);
+    let sites = sites(&group, &sum, space, sources);
+    let lead = sites
+        .first()
+        .map(|(stack, site)| (Rc::clone(stack), site.frames.clone()));
+    let (id, symbol) = identify(space, address, kind, lead.as_ref(), sources.symbols);
+    let site = lead
+        .as_ref()
+        .and_then(|(_, frames)| runtime::application_frames(frames).first())
+        .map(name::place);
+    let rank = u128::from(sum.wait_ns.total) + sum.going_on_ns;
+    let lock = model::Lock {
+        id,
+        pid: space.pid,
+        address,
+        kind,
+        runtime: runtime.map(str::to_owned),
+        symbol,
+        site,
+        waiters: sum.waiters,
+        waiters_peak: sum.waiters_peak.max(sum.waiters),
+        waits: sum.waits,
+        outcomes: sum.outcomes,
+        value_changed: sum.value_changed,
+        wait_ns: sum.wait_ns,
+        oldest_wait_ns: sum.oldest_wait_ns,
+        oldest_is_at_least: sum.oldest_is_at_least,
+        last_handoff_ns: sum.last_handoff_ns,
+        histogram: buckets(&sum.histogram),
+        sites: sites.into_iter().map(|(_, site)| site).collect(),
+        holder,
+    };
+    Some((rank, lock))
+}
+
+/// Statistics of the words of one lock, added up.
+#[derive(Default)]
+struct Sum {
+    waiters: u64,
+    waiters_peak: u64,
+    waits: u64,
+    outcomes: Outcomes,
+    value_changed: u64,
+    wait_ns: WaitNs,
+    oldest_wait_ns: Option<u64>,
+    oldest_is_at_least: bool,
+    last_handoff_ns: Option<u64>,
+    /// Counts by bucket, empty until the first word is added.
+    histogram: Vec<u64>,
+    going_on_ns: u128,
+}
+
+impl Sum {
+    fn of(group: &[Judged], now_ns: u64) -> Self {
+        let mut sum = Self::default();
+        for Judged { word, .. } in group {
+            if let Some(stats) = &word.stats {
+                sum.add(stats, now_ns);
+            }
+            sum.waiters += word.waiters.len() as u64;
+            for waiter in &word.waiters {
+                let age_ns = waiter
+                    .since_ns
+                    .map(|since_ns| now_ns.saturating_sub(since_ns));
+                sum.going_on_ns += u128::from(age_ns.unwrap_or(0));
+                sum.oldest_is_at_least |= waiter.at_least;
+                sum.oldest_wait_ns = sum.oldest_wait_ns.max(age_ns);
+            }
+        }
+        sum
+    }
+
+    fn add(&mut self, stats: &abi::Lock, now_ns: u64) {
+        let abi::Lock {
+            key: _,
+            waiters: _, // counted from the threads themselves
+            peak_waiters,
+            woken,
+            timed_out,
+            interrupted,
+            error,
+            value_changed,
+            total_ns,
+            max_ns,
+            wakes: _,
+            requeued: _,
+            last_handoff_ns,
+            next_sample_ns: _,
+            samples: _,
+            last_waker_tid: _,
+            op: _,
+            value: _,
+            pad: _,
+            histogram,
+        } = stats;
+        self.waiters_peak = self.waiters_peak.max(*peak_waiters);
+        self.waits += woken + timed_out + interrupted + error;
+        self.outcomes.woken += woken;
+        self.outcomes.timed_out += timed_out;
+        self.outcomes.interrupted += interrupted;
+        self.outcomes.error += error;
+        self.value_changed += value_changed;
+        self.wait_ns.total += total_ns;
+        self.wait_ns.max = self.wait_ns.max.max(*max_ns);
+        self.histogram.resize(abi::BUCKETS, 0);
+        for (total, count) in self.histogram.iter_mut().zip(histogram) {
+            *total += count;
+        }
+        if *last_handoff_ns != 0 {
+            let ago_ns = now_ns.saturating_sub(*last_handoff_ns);
+            self.last_handoff_ns = Some(
+                self.last_handoff_ns
+                    .map_or(ago_ns, |other| other.min(ago_ns)),
+            );
+        }
+    }
+}
+
+fn buckets(histogram: &[u64]) -> Vec<Bucket> {
+    let all = histogram.iter().enumerate();
+    all.filter(|(_, count)| **count > 0)
+        .map(|(index, &count)| Bucket {
+            le_ns: abi::bucket_le_ns(index),
+            count,
+        })
+        .collect()
+}
+
+/// Call paths with their shares, most waiting first.
+fn sites(
+    group: &[Judged],
+    sum: &Sum,
+    space: Space,
+    sources: &mut Sources<'_>,
+) -> Vec<(RawStack, Site)> {
+    let mut paths: HashMap<RawStack, (Tally, u64)> = HashMap::new();
+    for Judged { word, .. } in group {
+        for (stack, tally) in &word.paths {
+            let (total, _) = paths.entry(Rc::clone(stack)).or_default();
+            total.samples += tally.samples;
+            total.ended += tally.ended;
+            total.wait_ns = total.wait_ns.saturating_add(tally.wait_ns);
+        }
+        for waiter in &word.waiters {
+            paths.entry(Rc::clone(&waiter.stack)).or_default().1 += 1;
+        }
+    }
+    let weight = |of: &dyn Fn(&Tally) -> u64| -> Vec<u64> {
+        paths.values().map(|(tally, _)| of(tally)).collect()
+    };
+    // Samples whose end was seen tell about finished waits best; without any, all samples must do.
+    let ended = weight(&|tally| tally.ended);
+    let counts = if ended.iter().any(|&n| n > 0) {
+        ended
+    } else {
+        weight(&|tally| tally.samples)
+    };
+    let times = weight(&|tally| tally.wait_ns);
+    let times = if times.iter().any(|&n| n > 0) {
+        times
+    } else {
+        counts.clone()
+    };
+    if sum.waits > 0 && counts.iter().all(|&n| n == 0) {
+        // Waits of which no stack is known, e.g. with sampling off.
+        paths.entry(Rc::default()).or_default();
+    }
+    let none_sampled = counts.iter().all(|&n| n == 0);
+    let share = |total: u64, weights: &[u64]| {
+        if none_sampled {
+            paths
+                .keys()
+                .map(|stack| if stack.is_empty() { total } else { 0 })
+                .collect()
+        } else {
+            apportion(total, weights)
+        }
+    };
+    let (waits, wait_ns) = (share(sum.waits, &counts), share(sum.wait_ns.total, &times));
+    let mut sites: Vec<(RawStack, Site)> = paths
+        .iter()
+        .zip(waits.into_iter().zip(wait_ns))
+        .map(|((stack, (tally, waiters)), (waits, wait_ns))| {
+            let frames: Vec<Frame> = sources.symbols.symbolize(space, stack);
+            let site = Site {
+                waits,
+                wait_ns,
+                waiters: *waiters,
+                samples: tally.samples,
+                frames,
+            };
+            (Rc::clone(stack), site)
+        })
+        .collect();
+    sites.sort_by(|(left_stack, left), (right_stack, right)| {
+        let key = |site: &Site| (site.waiters, site.wait_ns, site.waits, site.samples);
+        key(right).cmp(&key(left)).then_with(|| {
+            let address = |stack: &RawStack| stack.first().map(|frame| frame.address);
+            address(left_stack).cmp(&address(right_stack))
+        })
+    });
+    sites
+}
+
+/// Stable id, and the symbol of a lock in static storage.
+fn identify(
+    space: Space,
+    address: u64,
+    kind: Kind,
+    lead: Option<&(RawStack, Vec<Frame>)>,
+    symbols: &mut Symbols,
+) -> (String, Option<String>) {
+    if let Some(location) = symbols.locate(space, address) {
+        let module = location.build_id.as_deref().unwrap_or(&location.module);
+        return (
+            identity::static_lock(module, location.offset, kind),
+            location.symbol,
+        );
+    }
+    let Some((stack, frames)) = lead else {
+        return (identity::wait_site(kind, &[]), None);
+    };
+    // Build ids by module path: frames carry paths, which differ between machines.
+    let modules: HashMap<String, String> = stack
+        .iter()
+        .filter_map(|frame| symbols.locate(space, frame.address))
+        .filter_map(|location| Some((location.module, location.build_id?)))
+        .collect();
+    let place: Vec<(Option<&str>, u64)> = runtime::application_frames(frames)
+        .iter()
+        .take(identity::SITE_FRAMES)
+        .map(|frame| {
+            let module = frame.module.as_deref();
+            (
+                module.map(|path| modules.get(path).map_or(path, String::as_str)),
+                frame.offset,
+            )
+        })
+        .collect();
+    (identity::wait_site(kind, &place), None)
+}

@@ -1,0 +1,68 @@
+//! Facts about processes, read while they live.
+
+use std::collections::HashMap;
+
+use crate::{model, proc::process::Proc, symbol::Space};
+
+/// Processes remembered.
+const MAX_PROCESSES: usize = 16_384;
+
+/// Processes that waited, as they were when first seen.
+#[derive(Debug, Default)]
+pub struct Processes {
+    proc: Proc,
+    seen: HashMap<Space, Facts>,
+    /// Last generation seen of each process id.
+    generations: HashMap<u32, u32>,
+}
+
+#[derive(Clone, Debug)]
+struct Facts {
+    process: model::process::Process,
+    start_ticks: Option<u64>,
+}
+
+impl Processes {
+    /// Reads what `/proc` says unless that was done before. After the limit, processes go by their id alone.
+    pub fn meet(&mut self, space: Space) {
+        if self.seen.contains_key(&space) || self.seen.len() >= MAX_PROCESSES {
+            return;
+        }
+        let process = self.proc.describe(space.pid);
+        let start_ticks = self.proc.stat(space.pid).map(|stat| stat.start_ticks);
+        self.seen.insert(
+            space,
+            Facts {
+                process,
+                start_ticks,
+            },
+        );
+        self.generations.insert(space.pid, space.generation);
+    }
+
+    /// What was read, or an entry with the id alone.
+    #[must_use]
+    pub fn get(&self, space: Space) -> model::process::Process {
+        let known = self.seen.get(&space).map(|facts| facts.process.clone());
+        known.unwrap_or_else(|| model::process::Process {
+            pid: space.pid,
+            ..Default::default()
+        })
+    }
+
+    /// Whether the memory behind this process id is still that of `space`: not exited, reused or replaced by an exec.
+    #[must_use]
+    pub fn is_alive(&self, space: Space) -> bool {
+        let started = self.seen.get(&space).and_then(|facts| facts.start_ticks);
+        let same_program = self.generations.get(&space.pid) == Some(&space.generation);
+        let now = self.proc.stat(space.pid);
+        same_program
+            && now.is_some_and(|stat| Some(stat.start_ticks) == started && stat.state != b'Z')
+    }
+
+    /// Name of a thread of a process now; empty when it is gone.
+    #[must_use]
+    pub fn thread_comm(&self, pid: u32, tid: u32) -> String {
+        self.proc.thread_comm(pid, tid).unwrap_or_default()
+    }
+}

@@ -1,0 +1,92 @@
+//! Asking the runtimes what a futex word is.
+
+use holdup_abi::lock::LockKey;
+
+use crate::{
+    model::Frame,
+    proc::memory::{Copied, Memory, Process},
+    runtime::{self, Verdict, Wait, threads::Threads},
+};
+
+/// Bytes before and after a futex word that are kept in case the process dies: the largest layout that a runtime looks
+/// at (a reader-writer lock) fits on either side.
+const BEFORE: u64 = 64;
+/// See [`BEFORE`].
+const AFTER: u64 = 64;
+
+/// Memory around a futex word, as it was while somebody waited.
+#[derive(Clone, Debug)]
+pub struct Keepsake {
+    base: u64,
+    bytes: Vec<u8>,
+}
+
+impl Keepsake {
+    /// Copies the surroundings of `key`'s word; what cannot be read is left out.
+    #[must_use]
+    pub fn of(key: &LockKey) -> Self {
+        let base = key.address.saturating_sub(BEFORE);
+        let mut bytes = vec![0; (BEFORE + AFTER) as usize];
+        let length = Process { pid: key.tgid }.read_up_to(base, &mut bytes);
+        bytes.truncate(length);
+        Self { base, bytes }
+    }
+}
+
+/// One wait to be judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The futex word.
+    pub key: LockKey,
+    /// Operation with its flags.
+    pub op: u32,
+    /// Expected value.
+    pub value: u32,
+    /// Stack pointer of a thread that waits now; 0 when nobody does.
+    pub sp: u64,
+    /// Stack of the wait, innermost first.
+    pub frames: &'a [Frame],
+    /// Name of the waiting thread.
+    pub comm: &'a str,
+    /// Whether the process still is what it was.
+    pub alive: bool,
+    /// What its memory was, for a process that died.
+    pub keepsake: Option<&'a Keepsake>,
+}
+
+/// Kind, address and owner of a lock.
+#[must_use]
+pub fn judge(subject: &Subject<'_>) -> Verdict {
+    let process = Process {
+        pid: subject.key.tgid,
+    };
+    let kept = subject.keepsake.map_or(
+        Copied {
+            base: 0,
+            bytes: &[],
+        },
+        |kept| Copied {
+            base: kept.base,
+            bytes: &kept.bytes,
+        },
+    );
+    let memory: &dyn Memory = if subject.alive { &process } else { &kept };
+    let threads = Threads::of(subject.key.tgid);
+    let find = |tid| {
+        if subject.alive {
+            threads.find(tid)
+        } else {
+            None
+        }
+    };
+    runtime::classify(&Wait {
+        address: subject.key.address,
+        op: subject.op,
+        value: subject.value,
+        sp: subject.sp,
+        frames: subject.frames,
+        comm: subject.comm,
+        memory,
+        thread: &find,
+    })
+}

@@ -1,0 +1,73 @@
+//! The two documents behind one type, and reading them back.
+
+use serde::Deserialize;
+
+use crate::model::{Capture, Snapshot, capture, snapshot};
+
+/// A document to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// A recording.
+    Capture(Capture),
+    /// A moment.
+    Snapshot(Snapshot),
+}
+
+/// Why a saved document could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ParseError {
+    /// Not JSON, or its fields are not those of its schema.
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    /// A document of somebody else, or of a later version.
+    #[error("its schema is {0:?}, not {capture} or {snapshot}", capture = capture::SCHEMA, snapshot = snapshot::SCHEMA)]
+    Schema(String),
+}
+
+impl Report {
+    /// Reads what the JSON sink wrote.
+    ///
+    /// # Errors
+    /// See [`ParseError`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
+        #[derive(Deserialize)]
+        struct Head {
+            schema: String,
+        }
+        let head: Head = serde_json::from_slice(bytes)?;
+        match head.schema.as_str() {
+            capture::SCHEMA => Ok(Self::Capture(serde_json::from_slice(bytes)?)),
+            snapshot::SCHEMA => Ok(Self::Snapshot(serde_json::from_slice(bytes)?)),
+            _ => Err(ParseError::Schema(head.schema)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::{fixture, json};
+
+    #[test]
+    fn documents_survive_a_round_trip() {
+        let capture = fixture::capture();
+        let bytes = json::render(&capture).unwrap();
+        assert_eq!(bytes.last(), Some(&b'\n'));
+        assert_eq!(Report::parse(&bytes).unwrap(), Report::Capture(capture));
+        let snapshot = fixture::snapshot();
+        let bytes = json::render(&snapshot).unwrap();
+        assert_eq!(Report::parse(&bytes).unwrap(), Report::Snapshot(snapshot));
+    }
+
+    #[test]
+    fn other_documents_are_refused_by_name() {
+        let error = |text: &str| Report::parse(text.as_bytes()).unwrap_err().to_string();
+        assert_eq!(
+            error(r#"{"schema":"holdup.capture/v9"}"#),
+            r#"its schema is "holdup.capture/v9", not holdup.capture/v1 or holdup.snapshot/v1"#
+        );
+        assert!(error(r#"{"schema":"holdup.capture/v1"}"#).contains("missing field"));
+        assert!(error("{}").contains("missing field `schema`"));
+        assert!(error("").contains("EOF"));
+    }
+}

@@ -1,0 +1,89 @@
+//! What a capture and a snapshot say alike about a lock.
+
+use crate::{
+    model::{Kind, Lock},
+    sink::{name, text, units},
+};
+
+use super::page::{Page, Style};
+
+/// Columns of a kind.
+pub const KIND: usize = 12;
+
+/// Whether a lock belongs in the main section: somebody must let go, or we cannot tell that nobody must.
+pub fn is_held_up(lock: &Lock) -> bool {
+    lock.kind.is_lock() || lock.kind == Kind::Unknown
+}
+
+/// Writes the lock's whole name when `columns` were not enough for it. A site is repeated by the stacks.
+pub fn full_name(page: &mut Page, lock: &Lock, columns: usize) {
+    if let Some(symbol) = &lock.symbol
+        && text::width(&text::sanitise(symbol)) > columns
+    {
+        page.detail("name", symbol, Style::Plain);
+    }
+}
+
+/// Writes where the lock lives: process, runtime, address.
+pub fn place(page: &mut Page, lock: &Lock, comm: &str) {
+    let runtime = match &lock.runtime {
+        Some(runtime) => format!(", {runtime}"),
+        None => String::new(),
+    };
+    let place = format!("{comm} ({}){runtime}, {:#x}", lock.pid, lock.address);
+    page.detail("in", &place, Style::Plain);
+}
+
+/// `for 9.50 s`, `for at least 1h 02m`; empty when nobody waits.
+pub fn age(lock: &Lock) -> String {
+    match lock.oldest_wait_ns {
+        Some(ns) if lock.oldest_is_at_least => format!("for at least {}", units::duration(ns)),
+        Some(ns) => format!("for {}", units::duration(ns)),
+        None => "for an unknown time".to_owned(),
+    }
+}
+
+/// Writes who holds the lock and how that is known.
+pub fn holder(page: &mut Page, lock: &Lock) {
+    let Some(holder) = &lock.holder else { return };
+    let comm = if holder.comm.is_empty() {
+        "a thread that is gone"
+    } else {
+        &holder.comm
+    };
+    let known = format!("{comm} ({}), known by: {}", holder.tid, holder.known_by);
+    page.detail("held by", &known, Style::Bold);
+}
+
+/// A lock's name in `columns`, with its process when there are several.
+pub fn short_name(lock: &Lock, comm: Option<&str>, columns: usize) -> String {
+    let comm = match comm {
+        Some(comm) => format!("{}: ", text::truncate_middle(comm, 15)),
+        None => String::new(),
+    };
+    let room = columns.saturating_sub(text::width(&comm));
+    let name = match (&lock.symbol, &lock.site) {
+        // A site is a function and a place.
+        (None, Some(site)) => match site.rsplit_once(' ') {
+            Some((function, place)) if text::width(place) < room / 2 => {
+                let room = room - text::width(place) - 1;
+                format!("{} {place}", text::shorten_function(function, room))
+            }
+            _ => text::shorten_function(site, room),
+        },
+        _ => text::shorten_function(&name::lock(lock), room),
+    };
+    text::truncate_middle(&format!("{comm}{name}"), columns)
+}
+
+/// Says how many rows were left out.
+pub fn left_out(page: &mut Page, rows: usize, top: usize, what: &str) {
+    if let Some(more @ 1..) = rows.checked_sub(top) {
+        let more = units::count(more as u64);
+        page.line(&[(
+            &format!("({more} more {what} not shown; --top sets how many are)"),
+            Style::Dim,
+        )]);
+        page.blank();
+    }
+}

@@ -1,0 +1,158 @@
+//! Reading an address space's mappings and opening its modules.
+
+use std::{rc::Rc, time::Instant};
+
+use super::{
+    limits::{Limits, Losses},
+    module::{
+        Module,
+        image::Image,
+        open::{FileId, Root, open_mapped},
+        table::{Key, Table},
+    },
+    space::{AddressSpace, Instance, Run},
+};
+use crate::proc::{
+    maps::{Mapping, Maps},
+    memory::{Memory as _, Process},
+};
+
+/// Largest vdso, in bytes; real ones have two to four pages.
+const MAX_VDSO: u64 = 64 << 10;
+/// Most that the time between two readings grows by.
+const MAX_PATIENCE: u32 = 8;
+
+/// Reads the mappings of `space` again and opens what is new. What is gone stays known: a stack may still refer to it.
+/// False when more modules are needed than may be open.
+pub fn read(
+    space: &mut AddressSpace,
+    table: &mut Table,
+    limits: &Limits,
+    losses: &mut Losses,
+) -> bool {
+    let first = space.maps.0.is_empty();
+    space.read_at = Instant::now();
+    let pid = space.pid;
+    let root = Root::of(pid);
+    // A kernel thread has no mappings, and neither has a process that is ending.
+    let maps = Maps::read(pid).ok().filter(|maps| !maps.0.is_empty());
+    let Some(maps) = maps else {
+        losses.maps_unreadable += u64::from(first);
+        return true;
+    };
+    let run = Run::of(pid, &maps);
+    if !first && run != space.run {
+        // The id belongs to another program now.
+        return true;
+    }
+    space.run = run;
+    let mut news = false;
+    let left_out = std::mem::take(&mut space.left_out);
+    let known = std::mem::replace(&mut space.maps, maps);
+    for index in 0..space.maps.0.len() {
+        let Some(mapping) = space.maps.0.get(index).cloned() else {
+            break;
+        };
+        let old = known.find(mapping.start).is_some_and(|old| *old == mapping);
+        news |= mapping.executable && !old;
+        let again = left_out.contains(&mapping.start);
+        if mapping.executable
+            && (!old || again)
+            && !add(space, &mapping, &root, table, limits, losses)
+        {
+            space.left_out.push(mapping.start);
+        }
+    }
+    space.patience = if news {
+        limits.refresh
+    } else {
+        // Frame pointers that lead astray must not make us read a large file every second.
+        (space.patience * 2).min(limits.refresh * MAX_PATIENCE)
+    };
+    space.open_perf_map(&root);
+    space.left_out.is_empty()
+}
+
+/// Adds the module of an executable mapping. False when there is no room for it.
+fn add(
+    space: &mut AddressSpace,
+    mapping: &Mapping,
+    root: &Root,
+    table: &mut Table,
+    limits: &Limits,
+    losses: &mut Losses,
+) -> bool {
+    let pid = space.pid;
+    let opened = if mapping.path == "[vdso]" {
+        read_vdso(pid, mapping)
+    } else if mapping.inode != 0
+        && !mapping.path.starts_with("/memfd:")
+        && !mapping.path.starts_with("/dev/zero")
+    {
+        open_mapped(pid, root, mapping).ok().and_then(|file| {
+            let id = FileId::of(&file).ok()?;
+            Some((Key::File(id), Image::File(file)))
+        })
+    } else {
+        // Generated code, vsyscall: no file.
+        return true;
+    };
+    let Some((key, image)) = opened else {
+        losses.module_unreadable += 1;
+        return true;
+    };
+    let module = match table.get(&key) {
+        Some(module) => module,
+        // One process alone must not push all others out.
+        None if space.instances.len() >= limits.modules / 2 => {
+            losses.module_limit += 1;
+            return true;
+        }
+        None if table.len() >= limits.modules => return false,
+        None => {
+            let Ok(module) = Module::new(table.number(), image, root, &mapping.path, limits) else {
+                losses.module_unreadable += 1;
+                return true;
+            };
+            let module = Rc::new(module);
+            table.insert(key, &module);
+            module
+        }
+    };
+    let place = || {
+        let bias = module.bias(mapping.start, mapping.file_offset)?;
+        let (start, end) = module.elf.extent()?;
+        // The first segment is mapped from the start of its page on.
+        let (start, end) = (start.wrapping_add(bias), end.wrapping_add(bias));
+        (start <= mapping.start && mapping.start < end).then_some((bias, start, end))
+    };
+    let Some((bias, start, end)) = place() else {
+        losses.module_unreadable += 1;
+        return true;
+    };
+    if !space.has(mapping, bias, &module) {
+        // A new library may lie where one was unloaded.
+        space
+            .instances
+            .retain(|old| old.end <= start || end <= old.start);
+        space.add(Instance {
+            start,
+            end,
+            bias,
+            path: mapping.path.clone(),
+            module,
+        });
+    }
+    true
+}
+
+fn read_vdso(pid: u32, mapping: &Mapping) -> Option<(Key, Image)> {
+    let length = mapping.end - mapping.start;
+    if length > MAX_VDSO {
+        return None;
+    }
+    let mut bytes = vec![0; usize::try_from(length).ok()?];
+    Process { pid }
+        .read(mapping.start, &mut bytes)
+        .then(|| (Key::Vdso(bytes.clone().into()), Image::Bytes(bytes.into())))
+}

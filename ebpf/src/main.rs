@@ -1,0 +1,30 @@
+//! The kernel side of holdup: futex waits, wakes and the life cycle of threads, accounted per lock.
+//!
+//! Path of an event: [`probe`] (hook and its arguments) -> [`filter`] -> [`wait`] or [`wake`] -> [`lock`] (statistics)
+//! and, for a few, [`sample`] -> ring buffer. Loss goes through [`count`] only.
+#![no_std]
+#![no_main]
+// For the atomic addition in `count`.
+#![feature(asm_experimental_arch)]
+
+mod count;
+mod filter;
+mod lock;
+mod maps;
+mod probe;
+mod regs;
+mod sample;
+mod task;
+mod thread;
+mod wait;
+mod wake;
+
+/// The verifier rejects the loop, so no program that can panic gets loaded.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,110 @@
+//! All maps and the load-time configuration. The agent sets the capacities; the numbers here are the defaults.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, PerCpuArray, Queue, RingBuf},
+};
+use holdup_abi::{
+    config::{CONTROL_COUNT, Config, MAX_TARGETS},
+    counter,
+    lock::{Lock, LockKey},
+    record::WaitSample,
+    thread::Thread,
+};
+
+/// `BPF_F_MMAPABLE`: the agent reads the array as memory, without a system call per element.
+const MMAPABLE: u32 = 1 << 10;
+
+/// Room for a sample while it is put together: three pages of stack may be copied, of which
+/// [`holdup_abi::record::STACK_BYTES`] are kept. See [`crate::sample`].
+#[repr(C)]
+pub struct Scratch {
+    pub head: WaitSample,
+    pub stack: [u8; 3 * 4096],
+}
+
+/// Read-only after load: the verifier knows its values and removes what they switch off.
+#[unsafe(no_mangle)]
+pub static CONFIG: Config = Config {
+    target_mode: 0,
+    target_tgid: 0,
+    self_tgid: 0,
+    follow_forks: 0,
+    cgroup_id: 0,
+    cgroup_level: 0,
+    has_task_regs: 0,
+    sample_interval_ns: 0,
+    sampling: 0,
+    match_comm: 0,
+    target_comm: [0; 16],
+    task: holdup_abi::config::TaskOffsets {
+        pid: 0,
+        tgid: 0,
+        state: 0,
+        group_leader: 0,
+        start_time: 0,
+        self_exec_id: 0,
+        mm: 0,
+        comm: 0,
+        last_arrival: 0,
+        run_total: 0,
+        run_before: 0,
+        stack: 0,
+    },
+    kernel_stack_bytes: 0,
+    pad: 0,
+};
+
+/// Reads one field of [`CONFIG`].
+macro_rules! config {
+    ($($field:ident).+) => { $crate::maps::read(&$crate::maps::CONFIG.$($field).+) };
+}
+pub(crate) use config;
+
+/// A volatile read, or the compiler would use the zeros above.
+#[inline(always)]
+pub fn read<T: Copy>(field: &T) -> T {
+    // SAFETY: a reference is valid for reads.
+    unsafe { core::ptr::read_volatile(field) }
+}
+
+/// Thread id -> its current or last wait. 65,536 x 64 B (+ about 48 B of hash overhead). Entries live from a thread's
+/// first futex wait or effective wake to its exit. Never LRU: that would evict the thread that has waited longest.
+/// Full: the wait is not accounted, `threads_full` grows.
+#[map]
+pub static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(65_536, 0);
+
+/// Futex word -> slot in [`LOCKS`]. 32,768 x 24 B (+ overhead). A little larger than `LOCKS`, so that `FREE_SLOTS`
+/// alone says when the table is full. Full: the wait is not accounted, `locks_full` grows.
+#[map]
+pub static LOCK_SLOTS: HashMap<LockKey, u32> = HashMap::with_max_entries(32_768, 0);
+
+/// Statistics by slot. 32,768 x 448 B, mapped into the agent. An array look-up is a few inlined instructions, and a
+/// thread that comes back to the same lock finds its slot in [`THREADS`]: no hash of the lock on the hot path.
+#[map]
+pub static LOCKS: Array<Lock> = Array::with_max_entries(32_768, MMAPABLE);
+
+/// Slots nobody uses, filled by the agent. 32,768 x 4 B. Empty: see [`LOCK_SLOTS`].
+#[map]
+pub static FREE_SLOTS: Queue<u32> = Queue::with_max_entries(32_768, 0);
+
+/// What was lost, by [`counter::Counter`]. 8 B per counter and processor.
+#[map]
+pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT as u32, 0);
+
+/// Samples for the agent. 8 MiB. Full: the sample is dropped, `ring_full` grows; counts are not affected.
+#[map]
+pub static SAMPLES: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+/// One sample in the making per processor, 12.4 KiB each.
+#[map]
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// Watched processes with [`holdup_abi::config::TARGET_SET`], and in cgroup mode those that existed at the start (for
+/// the task iterator, which cannot ask for another task's cgroup). 16,384 x 8 B. Full: `targets_full` grows.
+#[map]
+pub static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(MAX_TARGETS, 0);
+
+/// What the agent tells the task iterator before a run: see [`holdup_abi::config::CONTROL_ADOPT`] and the following.
+#[map]
+pub static CONTROL: Array<u64> = Array::with_max_entries(CONTROL_COUNT, 0);

@@ -1,0 +1,49 @@
+//! `syscalls:sys_{enter,exit}_*` tracepoints: the hooks that every kernel has.
+//!
+//! Their records are fixed by the kernel (`struct syscall_trace_enter` and `_exit`, kernel/trace/trace.h): arguments
+//! start at byte 16, 8 bytes each; so does the result.
+
+use aya_ebpf::{EbpfContext as _, macros::tracepoint, programs::TracePointContext};
+
+use super::syscall;
+use crate::{sample::Source, wait};
+
+#[inline(always)]
+fn word(context: &TracePointContext, index: usize) -> u64 {
+    // SAFETY: the record has six arguments; the verifier checks the offset.
+    unsafe { *context.as_ptr().cast::<u64>().add(2 + index) }
+}
+
+macro_rules! enter {
+    ($name:ident, |$context:ident| $body:expr) => {
+        #[tracepoint]
+        pub fn $name($context: TracePointContext) -> u32 {
+            $body;
+            0
+        }
+    };
+}
+
+enter!(tp_enter_futex, |c| syscall::futex(
+    Source::of(&c),
+    word(&c, 0),
+    word(&c, 1) as u32,
+    word(&c, 2) as u32
+));
+enter!(tp_enter_futex_wait, |c| syscall::futex_wait(
+    Source::of(&c),
+    word(&c, 0),
+    word(&c, 1) as u32,
+    word(&c, 3) as u32
+));
+enter!(tp_enter_futex_waitv, |c| syscall::futex_waitv(
+    Source::of(&c),
+    word(&c, 0)
+));
+enter!(tp_enter_futex_wake, |c| syscall::futex_wake(word(&c, 0)));
+enter!(tp_enter_futex_requeue, |c| syscall::futex_requeue(word(
+    &c, 0
+)));
+enter!(tp_enter_restart_syscall, |_c| wait::restart());
+// One program serves the exits of all calls that can wait.
+enter!(tp_exit, |c| wait::end(word(&c, 0) as i64));

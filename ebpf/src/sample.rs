@@ -1,0 +1,161 @@
+//! Samples: registers and a piece of the user stack, for the agent to unwind. The only door to the ring buffer.
+
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_comm, bpf_get_stack, bpf_probe_read_user, bpf_ringbuf_output,
+};
+use core::ffi::c_void;
+use holdup_abi::{
+    lock::Lock,
+    record::{
+        STACK_ADDRESSES, STACK_BYTES, STACK_MEMORY, WAIT_END, WAIT_SAMPLE, WaitEnd, WaitSample,
+    },
+    thread::{SAMPLED, Thread},
+};
+
+use crate::{
+    count::{Counter, add, lost},
+    maps::{SAMPLES, SCRATCH, Scratch, config},
+    regs,
+};
+
+/// `BPF_F_USER_STACK`.
+const USER_STACK: u64 = 1 << 8;
+/// Frames that the frame-pointer fallback asks for.
+const FALLBACK_FRAMES: usize = 64;
+/// The unit in which memory is present or absent; larger pages are multiples of it.
+const PAGE: u64 = 4096;
+
+/// The program's own context, for the helper that walks frame pointers.
+#[derive(Clone, Copy)]
+pub struct Source(pub *mut c_void);
+
+impl Source {
+    #[inline(always)]
+    pub fn of(context: &impl aya_ebpf::EbpfContext) -> Self {
+        Self(context.as_ptr())
+    }
+}
+
+/// Sends a sample of the wait that begins.
+///
+/// # Safety
+/// `lock` is a live element of the lock array.
+#[inline(never)]
+pub unsafe fn emit(source: Source, thread: &mut Thread, lock: *mut Lock, tid: u32) {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+        lost(Counter::Internal);
+        return;
+    };
+    // SAFETY: this processor's own element; programs of this object do not interrupt each other.
+    let scratch = unsafe { &mut *scratch };
+    let head = &mut scratch.head;
+    *head = WaitSample {
+        kind: WAIT_SAMPLE,
+        stack_bytes: 0,
+        stack_kind: STACK_MEMORY,
+        slot: thread.slot,
+        tgid: thread.tgid,
+        tid,
+        generation: thread.generation,
+        op: thread.op,
+        value: thread.value,
+        pad: 0,
+        address: thread.address,
+        since_ns: thread.since_ns,
+        regs: Default::default(),
+        comm: [0; 16],
+    };
+    // SAFETY: the buffer is 16 bytes long.
+    unsafe { bpf_get_current_comm(head.comm.as_mut_ptr().cast(), 16) };
+    let length = if config!(has_task_regs) == 1 {
+        copy_stack(scratch)
+    } else {
+        walk_stack(source, scratch)
+    };
+    if length == 0 {
+        lost(Counter::StackUnreadable);
+    }
+    scratch.head.stack_bytes = length as u32;
+    // SAFETY: the scratch element is longer than head and the largest stack together.
+    let failed = unsafe {
+        bpf_ringbuf_output(
+            (&raw const SAMPLES).cast_mut().cast(),
+            (&raw mut *scratch).cast(),
+            size_of::<WaitSample>() as u64 + length,
+            0,
+        )
+    };
+    if failed != 0 {
+        lost(Counter::RingFull);
+        return;
+    }
+    thread.flags |= SAMPLED;
+    // SAFETY: the caller's promise.
+    unsafe { add(&raw mut (*lock).samples, 1) };
+}
+
+/// Copies the stack up to the first page that is not there. Steps end at page boundaries, so nothing before the end of
+/// a mapping is lost. Returns the bytes copied, at most [`STACK_BYTES`].
+#[inline(always)]
+fn copy_stack(scratch: &mut Scratch) -> u64 {
+    let Some(saved) = regs::current() else {
+        return 0;
+    };
+    scratch.head.regs = saved.unwind();
+    let sp = scratch.head.regs.sp;
+    let first = PAGE - (sp & (PAGE - 1));
+    let stack = scratch.stack.as_mut_ptr();
+    let mut length = 0;
+    // SAFETY: `first` is at most one page, so the three copies stay within the three pages of `stack`; the helper
+    // checks the source.
+    unsafe {
+        if bpf_probe_read_user(stack.cast(), first as u32, sp as *const c_void) == 0 {
+            length = first;
+            for page in 0..2 {
+                let at = first + page * PAGE;
+                let from = sp.wrapping_add(at) as *const c_void;
+                if bpf_probe_read_user(stack.add(at as usize).cast(), PAGE as u32, from) != 0 {
+                    break;
+                }
+                length = at + PAGE;
+            }
+        }
+    }
+    length.min(STACK_BYTES as u64)
+}
+
+/// Return addresses by frame pointers, for kernels without `bpf_task_pt_regs`. Returns bytes.
+#[inline(always)]
+fn walk_stack(source: Source, scratch: &mut Scratch) -> u64 {
+    scratch.head.stack_kind = STACK_ADDRESSES;
+    // SAFETY: `stack` is longer than what is asked for; `source` is this program's own context.
+    let written = unsafe {
+        bpf_get_stack(
+            source.0,
+            scratch.stack.as_mut_ptr().cast(),
+            (FALLBACK_FRAMES * 8) as u32,
+            USER_STACK,
+        )
+    };
+    if written < 0 {
+        0
+    } else {
+        (written as u64).min((FALLBACK_FRAMES * 8) as u64)
+    }
+}
+
+/// Reports the end of a sampled wait, so that time can be shared out among call paths.
+#[inline(never)]
+pub fn end(thread: &Thread, result: i64, duration_ns: u64) {
+    let tid = aya_ebpf::helpers::bpf_get_current_pid_tgid() as u32;
+    let end = WaitEnd {
+        kind: WAIT_END,
+        tid,
+        since_ns: thread.since_ns,
+        duration_ns,
+        result,
+    };
+    if SAMPLES.output::<WaitEnd>(end, 0).is_err() {
+        lost(Counter::EndRingFull);
+    }
+}

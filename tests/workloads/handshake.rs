@@ -1,0 +1,145 @@
+//! The Rust workloads' side of the protocol of `truth.h`; included by each of them as a module.
+
+use std::{
+    fmt::Display,
+    io::{Read as _, Write as _},
+    process,
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Longest that any step may take.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Prints one JSON line.
+pub fn say(line: impl Display) {
+    let mut out = std::io::stdout();
+    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+        process::exit(70);
+    }
+}
+
+/// Ends the workload with a reason.
+pub fn die(why: impl Display) -> ! {
+    let _ = writeln!(std::io::stderr(), "workload: {why}");
+    process::exit(70)
+}
+
+/// Waits for one byte from the test; leaves when the test is gone.
+pub fn await_go() {
+    if !matches!(std::io::stdin().read(&mut [0]), Ok(1)) {
+        process::exit(0);
+    }
+}
+
+/// Id of the calling thread.
+pub fn thread_id() -> u32 {
+    std::fs::read_link("/proc/thread-self")
+        .ok()
+        .and_then(|link| link.file_name()?.to_str()?.parse().ok())
+        .unwrap_or_else(|| die("/proc/thread-self"))
+}
+
+/// Waits until `done` holds.
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !done() {
+        if started.elapsed() > DEADLINE {
+            die(what);
+        }
+        thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// Waits until thread `tid` of this process sleeps in a futex call, and tells on which address (`0x...`).
+pub fn await_parked(tid: u32) -> String {
+    let path = format!("/proc/self/task/{tid}/syscall");
+    let futex = if cfg!(target_arch = "aarch64") { "98" } else { "202" };
+    let mut address = None;
+    until("a thread did not park", || {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let mut words = text.split(' ');
+        if words.next() == Some(futex) {
+            address = words.next().map(str::to_owned);
+        }
+        address.is_some()
+    });
+    address.unwrap_or_default()
+}
+
+/// Id of the thread that holds the lock, and permission for it to let go. Spins politely: no futex is involved.
+pub static HOLDER: AtomicU32 = AtomicU32::new(0);
+static RELEASE: AtomicU32 = AtomicU32::new(0);
+static FINISHED: AtomicU32 = AtomicU32::new(0);
+
+/// Called by the holder once it is in possession; returns when the test wants it to let go.
+pub fn keep() {
+    HOLDER.store(thread_id(), Ordering::Release);
+    while RELEASE.load(Ordering::Acquire) == 0 {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// One way to wait.
+pub struct Mode {
+    /// Name on the command line.
+    pub name: &'static str,
+    /// Kind that a report must show.
+    pub kind: &'static str,
+    /// Function that a report must name.
+    pub function: &'static str,
+    /// Address of the lock; 0 when it has no object that the program can name.
+    pub address: fn() -> usize,
+    /// Holds the lock; calls [`keep`].
+    pub hold: fn(),
+    /// Waits for it and gives it back.
+    pub take: fn(),
+}
+
+/// Runs `MODE WAITERS` as `primitives.c` does.
+pub fn run(modes: &[Mode]) -> ! {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (Some(mode), Some(Ok(count))) = (
+        modes.iter().find(|mode| Some(mode.name) == arguments.first().map(String::as_str)),
+        arguments.get(1).map(|count| count.parse::<usize>()),
+    ) else {
+        die("usage: MODE WAITERS");
+    };
+    let pid = process::id();
+    say(format_args!(r#"{{"event":"ready","pid":{pid}}}"#));
+    await_go();
+    thread::spawn(mode.hold);
+    until("the holder did not get the lock", || HOLDER.load(Ordering::Acquire) != 0);
+    let (sender, tids) = std::sync::mpsc::channel();
+    for _ in 0..count {
+        let (sender, take) = (sender.clone(), mode.take);
+        thread::spawn(move || {
+            let _ = sender.send(thread_id());
+            take();
+            FINISHED.fetch_add(1, Ordering::AcqRel);
+        });
+    }
+    // `try_recv`: waiting for the channel would be a futex wait of the main thread.
+    let mut waiters = Vec::new();
+    until("a waiter did not start", || {
+        waiters.extend(tids.try_iter());
+        waiters.len() == count
+    });
+    let word = waiters.iter().map(|tid| await_parked(*tid)).last().unwrap_or_default();
+    let address = match (mode.address)() {
+        0 => word.clone(),
+        address => format!("{address:#x}"),
+    };
+    let (kind, function) = (mode.kind, mode.function);
+    say(format_args!(
+        r#"{{"event":"parked","pid":{pid},"kind":"{kind}","function":"{function}","address":"{address}","futex":"{word}","holder":null,"holder_truth":{},"waiters":{waiters:?}}}"#,
+        HOLDER.load(Ordering::Acquire)
+    ));
+    await_go();
+    RELEASE.store(1, Ordering::Release);
+    until("a waiter did not come back", || FINISHED.load(Ordering::Acquire) as usize == count);
+    say(format_args!(r#"{{"event":"truth","woken":{count},"timed_out":0}}"#));
+    await_go();
+    process::exit(0)
+}
