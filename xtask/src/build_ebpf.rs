@@ -81,7 +81,7 @@ fn check(builder: &Builder) -> Result<()> {
         remove_folder(&fresh)?;
         ui::line(format_args!(
             "ebpf/dist was made by another compiler, so its bytes were not compared.\n\
-             recorded:\n{}here:\n{}The objects made here are in {}; test them with HOLDUP_BPF_DIST={0}",
+             recorded:\n{}here:\n{}The objects made here are to be tested with HOLDUP_BPF_DIST={}",
             indent(&recorded),
             indent(&builder.record()),
             other.display()
@@ -206,8 +206,15 @@ impl Builder {
             "-Cdebuginfo=2".into(),
             "-Clink-arg=--btf".into(),
         ];
-        let cargo_home = cargo_home()?;
-        for (folder, name) in [(cargo_home.as_path(), "/cargo"), (paths::root(), "/holdup")] {
+        // No path of this machine may get into the objects.
+        let mut folders = vec![
+            (cargo_home()?, "/cargo"),
+            (paths::root().to_owned(), "/holdup"),
+        ];
+        if self.compiler.build_std {
+            folders.push((self.compiler.sysroot.clone(), "/sysroot"));
+        }
+        for (folder, name) in folders {
             let mut flag = OsString::from("--remap-path-prefix=");
             flag.push(folder);
             flag.push("=");

@@ -27,7 +27,7 @@ pub struct Compiler {
     /// Version of the LLVM in it, e.g. `22.1.8`.
     pub llvm: String,
     /// Its root folder.
-    sysroot: PathBuf,
+    pub sysroot: PathBuf,
     /// `core` has to be compiled too: only its source is there.
     pub build_std: bool,
 }
