@@ -178,6 +178,26 @@ fn a_debug_file_that_does_not_fit_is_not_used() {
 }
 
 #[test]
+fn compressed_debug_information() {
+    let scratch = Scratch::new("compressed");
+    let flags = ["-O2", "-g", "-gz=zlib"];
+    let program = compile(&scratch, "program", C, "cc", &flags);
+    check(&parked(&program).stack(&mut symbols()), C, false);
+}
+
+#[test]
+fn stripped_with_dynamic_symbols() {
+    let scratch = Scratch::new("dynamic");
+    let flags = ["-O2", "-g", "-rdynamic"];
+    let program = compile(&scratch, "program", C, "cc", &flags);
+    run("strip", &["--strip-all", text(&program)]);
+    let frames = parked(&program).stack(&mut symbols());
+    let take = frame(&frames, "take_the_lock");
+    assert_eq!((take.line, take.guessed), (None, false));
+    frame(&frames, "thread");
+}
+
+#[test]
 fn static_musl() {
     let scratch = Scratch::new("musl");
     let program = compile(
