@@ -116,7 +116,9 @@ int main(void) {
 }
 "#;
     let scratch = Scratch::new("signal");
-    let program = compile(&scratch, "program", SOURCE, "cc", &["-O2", "-g"]);
+    // Static, so that the trampoline's name is there without the C library's debug file.
+    let flags = ["-O2", "-g", "-static"];
+    let program = compile(&scratch, "program", SOURCE, "cc", &flags);
     let parked = Parked::start(&mut Command::new(program), 1);
     let frames = parked.stack(&mut symbols());
     for function in ["handler", "__restore_rt", "interrupted", "main"] {
