@@ -3,6 +3,7 @@
 //   session      mutex on the heap that several threads take in turn
 //   pool         workers that wait for jobs on a condition variable: idle, not held up
 // Prints one line when everything runs, then works until it is killed.
+#define _GNU_SOURCE
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
