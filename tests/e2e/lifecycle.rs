@@ -56,7 +56,7 @@ fn killed(capture: &Capture, pid: u32, parked: &Parked, waiters: u64) -> Result<
         ..Outcomes::default()
     };
     ensure!(outcomes == expected, "{outcomes:?}");
-    capture.nothing_lost()
+    capture.no_wait_lost()
 }
 
 #[derive(Deserialize)]
