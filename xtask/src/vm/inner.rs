@@ -12,6 +12,9 @@ use crate::{child::Running, shell, ui};
 /// Kernel type information; without it, the agent has to do with tracepoints.
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 
+/// The hook that every kernel has.
+const TRACEPOINT: &str = "tracepoint";
+
 /// Where the agent writes.
 const CAPTURE: &str = "/tmp/capture.json";
 
@@ -37,38 +40,46 @@ pub struct Args {
     /// Only look around
     #[arg(long)]
     boot_only: bool,
+    /// How the agent must have hooked the futex call when it has all to choose from
+    #[arg(long, default_value = "fentry")]
+    expect: String,
 }
 
 /// Runs everything and prints the verdict with its evidence.
 pub fn run(args: &Args) -> Result<()> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").context("osrelease")?;
-    let mut evidence = json!({
-        "kernel": release.trim(),
-        "btf": Path::new(BTF).exists(),
-        "futex_tracepoint": Path::new("/sys/kernel/tracing/events/syscalls/sys_enter_futex").exists(),
-    });
+    let mut runs = Vec::new();
     if !args.boot_only {
-        let all_hooks = run_all("fentry")?;
+        runs.extend(run_all(&args.expect));
         // An empty file in its place is what a kernel without BTF looks like.
         fs::write("/tmp/empty", "").context("/tmp/empty")?;
         shell::run(Command::new("busybox").args(["mount", "--bind", "/tmp/empty", BTF]))?;
-        let tracepoints = run_all("tracepoint")?;
-        if let Some(object) = evidence.as_object_mut() {
-            object.insert("runs".to_owned(), json!([all_hooks, tracepoints]));
-        }
+        runs.extend(run_all(TRACEPOINT));
     }
-    ui::line(format_args!("{VERDICT}success {evidence}"));
+    let failed = runs.iter().any(|run| run.get("failure").is_some());
+    let evidence = json!({
+        "kernel": release.trim(),
+        "futex_tracepoint": Path::new("/sys/kernel/tracing/events/syscalls/sys_enter_futex").exists(),
+        "runs": runs,
+    });
+    let verdict = if failed { "failure" } else { "success" };
+    ui::line(format_args!("{VERDICT}{verdict} {evidence}"));
     Ok(())
 }
 
-/// Runs every workload; the agent must have chosen `hook` for the futex call.
-fn run_all(hook: &str) -> Result<Value> {
-    let mut results = Vec::new();
-    for command in RUNS {
+/// Runs every workload; the agent must have chosen `hook` for the futex call. One failure does not hide the next.
+fn run_all(hook: &str) -> Vec<Value> {
+    let run = |command: &&[&str]| {
         let name = command.join(" ");
-        results.push(run_one(command, hook).with_context(|| format!("{name} ({hook})"))?);
-    }
-    Ok(json!({ "hook": hook, "workloads": results }))
+        match run_one(command, hook) {
+            Ok(counts) => json!({ "hook": hook, "workload": name, "truth_equals_capture": counts }),
+            Err(error) => {
+                ui::step(format_args!("{name} ({hook}): {error:#}"));
+                json!({ "hook": hook, "workload": name, "failure": format!("{error:#}") })
+            }
+        }
+    };
+    RUNS.iter().map(run).collect()
 }
 
 fn run_one(workload: &[&str], hook: &str) -> Result<Value> {
@@ -94,9 +105,8 @@ fn run_one(workload: &[&str], hook: &str) -> Result<Value> {
     let truth: Value = serde_json::from_str(&truth).context("the workload's truth")?;
     let capture = fs::read(CAPTURE).with_context(|| CAPTURE.to_owned())?;
     let capture: Value = serde_json::from_slice(&capture).context("the capture")?;
-    let summary = compare(&truth, &capture, pid)?;
     check_hook(&capture, hook)?;
-    Ok(json!({ "name": name, "truth_equals_capture": summary }))
+    compare(&truth, &capture, pid)
 }
 
 /// Compares every lock's counts to the unit, and gives the sums.
@@ -148,7 +158,12 @@ fn check_hook(capture: &Value, hook: &str) -> Result<()> {
     let attached = plan
         .iter()
         .any(|entry| entry["probe"] == *probe && entry["status"] == "attached");
-    ensure!(attached, "{probe} is not attached: {}", capture["plan"]);
+    let why = plan.iter().find(|entry| entry["probe"] == *probe);
+    ensure!(
+        attached,
+        "{probe} is not attached: {}",
+        why.unwrap_or(&Value::Null)
+    );
     Ok(())
 }
 

@@ -31,7 +31,7 @@ const WORKLOADS: &[&str] = &["futex_ops", "futex_storm"];
 #[derive(clap::Args)]
 pub struct Args {
     /// Kernel series of a Debian release
-    #[arg(long, default_value = "6.12", value_parser = kernel::SERIES.to_vec())]
+    #[arg(long, default_value = "6.12", value_parser = kernel::SERIES.map(|(series, _)| series).to_vec())]
     kernel: String,
     /// Kill the machine after this many seconds
     #[arg(long, default_value_t = 300)]
@@ -56,14 +56,14 @@ pub fn run(args: &Args) -> Result<()> {
     let folder = paths::target().join("vm").join(&args.kernel);
     let initramfs = folder.join("initramfs.cpio");
     let programs = programs(args.boot_only)?;
-    fs::write(&initramfs, archive(&programs, args.boot_only)?)
+    fs::write(&initramfs, archive(&programs, &init(args))?)
         .with_context(|| format!("cannot write {}", initramfs.display()))?;
 
     let deadline = Duration::from_secs(args.deadline);
     let log = folder.join("console.log");
     let verdict = machine::boot(&kernel.image, &initramfs, &log, deadline)?;
     if verdict != "success" && !verdict.starts_with("success ") {
-        bail!("kernel {}: {verdict}", kernel.version);
+        bail!("kernel {}: see {}", kernel.version, log.display());
     }
     ui::line(format_args!("kernel {}: {verdict}", kernel.version));
     Ok(())
@@ -106,14 +106,14 @@ fn programs(boot_only: bool) -> Result<Vec<(String, PathBuf)>> {
 }
 
 /// The initial file system.
-fn archive(programs: &[(String, PathBuf)], boot_only: bool) -> Result<Vec<u8>> {
+fn archive(programs: &[(String, PathBuf)], init: &str) -> Result<Vec<u8>> {
     let mut archive = cpio::Archive::default();
     for folder in ["bin", "dev", "proc", "sys", "tmp"] {
         archive.folder(folder);
     }
     // The kernel opens it for the first program before anything is mounted.
     archive.console("dev/console");
-    archive.file("init", init(boot_only).as_bytes());
+    archive.file("init", init.as_bytes());
     for (name, path) in programs {
         archive.file(name, &read(path)?);
     }
@@ -121,8 +121,15 @@ fn archive(programs: &[(String, PathBuf)], boot_only: bool) -> Result<Vec<u8>> {
 }
 
 /// The first program. Its last line is the verdict that [`machine`] waits for.
-fn init(boot_only: bool) -> String {
-    let inner = if boot_only { " --boot-only" } else { "" };
+fn init(args: &Args) -> String {
+    let hook = kernel::SERIES
+        .iter()
+        .find(|(series, _)| *series == args.kernel)
+        .map_or("", |(_, hook)| hook);
+    let mut inner = format!(" --expect {hook}");
+    if args.boot_only {
+        inner += " --boot-only";
+    }
     format!(
         "#!/bin/busybox sh\n\
          export PATH=/bin\n\
