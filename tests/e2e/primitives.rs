@@ -155,8 +155,12 @@ impl Observed {
             lock.outcomes
         );
         ensure!(lock.waiters == 0, "{} ghost waiters", lock.waiters);
+        // Writers behind a reader sleep on two words of the lock, and each word has a peak of its own.
+        let two_words =
+            self.parked.function.starts_with("app_take_write") && self.parked.holder.is_none();
+        let least = self.released.woken - u64::from(two_words);
         ensure!(
-            lock.waiters_peak == self.released.woken,
+            (least..=self.released.woken).contains(&lock.waiters_peak),
             "peak {}",
             lock.waiters_peak
         );
