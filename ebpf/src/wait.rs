@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_ns};
 use holdup_abi::{
     lock::{LockKey, NO_SLOT},
-    thread::{IDLE, PREEXISTING, RESTART_BLOCK, RESTARTING, SAMPLED, Thread, WAITING},
+    thread::{IDLE, PREEXISTING, RESTART_ALWAYS, RESTART_BLOCK, RESTARTING, SAMPLED, Thread, WAITING},
 };
 
 use crate::{
@@ -128,17 +128,14 @@ pub fn end(result: i64) {
     if thread.flags & PREEXISTING != 0 && !claim(id as u32, thread) {
         return;
     }
-    match result {
-        ERESTART_RESTARTBLOCK => {
-            thread.state = RESTARTING;
-            thread.flags |= RESTART_BLOCK;
-        }
-        ERESTARTSYS | ERESTARTNOINTR | ERESTARTNOHAND => {
-            thread.state = RESTARTING;
-            thread.flags &= !RESTART_BLOCK;
-        }
-        _ => settle(thread, result),
-    }
+    let restart = match result {
+        ERESTART_RESTARTBLOCK => RESTART_BLOCK,
+        ERESTARTNOINTR => RESTART_ALWAYS,
+        ERESTARTSYS | ERESTARTNOHAND => 0,
+        _ => return settle(thread, result),
+    };
+    thread.state = RESTARTING;
+    thread.flags = thread.flags & !(RESTART_BLOCK | RESTART_ALWAYS) | restart;
 }
 
 /// Adopted threads are settled by whoever removes the entry from the table: this thread, or the task iterator when it
@@ -174,8 +171,9 @@ pub fn signal(handler: u64, flags: u64) {
     };
     // SAFETY: see `begin`.
     let thread = unsafe { &mut *thread };
-    if thread.state == RESTARTING && (thread.flags & RESTART_BLOCK != 0 || flags & SA_RESTART == 0)
-    {
+    let ends = thread.flags & RESTART_ALWAYS == 0
+        && (thread.flags & RESTART_BLOCK != 0 || flags & SA_RESTART == 0);
+    if thread.state == RESTARTING && ends {
         settle(thread, EINTR);
     }
 }

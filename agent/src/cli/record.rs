@@ -110,11 +110,8 @@ async fn record(
         .await
         .map_err(failed)?;
     line.end();
+    let status = status.map_or(Ok(None), |status| status.now())?;
     let report = recording.finish().map_err(watch::plane_error)?;
-    let status = match status {
-        Some(status) => status.now(),
-        None => None,
-    };
     Ok((report, status))
 }
 

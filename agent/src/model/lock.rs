@@ -72,7 +72,8 @@ pub struct Lock {
     pub site: Option<String>,
     /// Threads waiting now.
     pub waiters: u64,
-    /// Most threads that waited at once.
+    /// Most threads that waited at once, counted at entry: a call that found the word changed counts for a moment. A
+    /// reader-writer lock that was waited on in two places has the sum of both peaks, an upper bound.
     pub waiters_peak: u64,
     /// Finished waits: the sum of `outcomes`, and of the histogram's counts.
     pub waits: u64,

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read as _},
+    path::Path,
 };
 
 /// Most mappings that are kept; the kernel's own default limit is 65,530.
@@ -51,7 +52,24 @@ impl Maps {
         File::open(format!("/proc/{pid}/maps"))?
             .take(MAX_BYTES)
             .read_to_end(&mut text)?;
-        Ok(Self::parse(&text))
+        let mut maps = Self::parse(&text);
+        // The kernel writes paths as we see them; a process in a chroot sees less of them.
+        if let Ok(root) = std::fs::read_link(format!("/proc/{pid}/root")) {
+            maps.below(&root);
+        }
+        Ok(maps)
+    }
+
+    /// Makes paths relative to `root`, where they are below it.
+    fn below(&mut self, root: &Path) {
+        if root == Path::new("/") {
+            return;
+        }
+        for mapping in &mut self.0 {
+            if let Ok(inside) = Path::new(&mapping.path).strip_prefix(root) {
+                mapping.path = format!("/{}", inside.display());
+            }
+        }
     }
 
     /// Parses the file's text. Lines that make no sense, and mappings that overlap an earlier one, are left out.

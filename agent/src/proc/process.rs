@@ -84,7 +84,14 @@ impl Proc {
     #[must_use]
     pub fn exe(&self, pid: u32) -> Option<String> {
         let exe = std::fs::read_link(self.path(pid, "exe")).ok()?;
-        Some(exe.to_string_lossy().into_owned())
+        // A process in a chroot sees less of the path.
+        let inside = match std::fs::read_link(self.path(pid, "root")) {
+            Ok(root) => exe
+                .strip_prefix(root)
+                .map_or_else(|_| exe.clone(), |path| Path::new("/").join(path)),
+            Err(_) => exe,
+        };
+        Some(inside.to_string_lossy().into_owned())
     }
 
     /// The control groups a process is in.

@@ -16,7 +16,7 @@ use holdup_abi::{
 
 use super::{
     engine::Engine,
-    lock::{self, Assembled, Sources, Word, space_of},
+    lock::{self, Assembled, Sources, Word},
     waiter::{self, Waiter},
 };
 use crate::{
@@ -28,7 +28,6 @@ use crate::{
     },
     model::{Capture, capture::SCHEMA, process::Process},
     proc::time,
-    symbol::Space,
 };
 
 /// Threads in a wait now, on the kernel side's record, with registers where they can be had.
@@ -146,21 +145,20 @@ fn words(plane: &Plane, engine: &Engine, waiters: Vec<Waiter>) -> Vec<Word> {
         .collect()
 }
 
-/// Every process that has a lock in the report.
+/// Every process that has a lock in the report. One that executed another program is described as the last one.
 fn processes(assembled: &Assembled, engine: &Engine) -> Vec<Process> {
-    let mut spaces: BTreeMap<(u32, u32), Space> = BTreeMap::new();
-    let keys = engine.keepsakes.keys().map(space_of);
-    for space in keys.chain(assembled.parked.keys().copied()) {
-        spaces.insert((space.pid, space.generation), space);
+    let mut processes: BTreeMap<u32, Process> = BTreeMap::new();
+    for pid in assembled.locks.iter().map(|lock| lock.pid) {
+        processes
+            .entry(pid)
+            .or_insert_with(|| engine.processes.latest(pid));
     }
-    let listed = |space: &Space| assembled.locks.iter().any(|lock| lock.pid == space.pid);
-    spaces
-        .into_values()
-        .filter(listed)
-        .map(|space| {
-            let mut process = engine.processes.get(space);
-            process.parked = assembled.parked.get(&space).cloned().unwrap_or_default();
-            process
-        })
-        .collect()
+    for (space, parked) in &assembled.parked {
+        if let Some(process) = processes.get_mut(&space.pid) {
+            for (kind, count) in parked {
+                *process.parked.entry(kind.clone()).or_default() += count;
+            }
+        }
+    }
+    processes.into_values().collect()
 }

@@ -222,9 +222,15 @@ struct Sum {
 impl Sum {
     fn of(group: &[Judged], now_ns: u64) -> Self {
         let mut sum = Self::default();
-        for Judged { word, .. } in group {
+        for Judged { word, verdict } in group {
             if let Some(stats) = &word.stats {
                 sum.add(stats, now_ns);
+                // The words of a reader-writer lock are waited on side by side, those of a condition variable in turn.
+                let peak = stats.peak_waiters;
+                sum.waiters_peak = match verdict.kind {
+                    Kind::RwlockRead | Kind::RwlockWrite => sum.waiters_peak + peak,
+                    _ => sum.waiters_peak.max(peak),
+                };
             }
             sum.waiters += word.waiters.len() as u64;
             for waiter in &word.waiters {
@@ -242,8 +248,8 @@ impl Sum {
     fn add(&mut self, stats: &abi::Lock, now_ns: u64) {
         let abi::Lock {
             key: _,
-            waiters: _, // counted from the threads themselves
-            peak_waiters,
+            waiters: _,      // counted from the threads themselves
+            peak_waiters: _, // depends on the kind
             woken,
             timed_out,
             interrupted,
@@ -262,7 +268,6 @@ impl Sum {
             pad: _,
             histogram,
         } = stats;
-        self.waiters_peak = self.waiters_peak.max(*peak_waiters);
         self.waits += woken + timed_out + interrupted + error;
         self.outcomes.woken += woken;
         self.outcomes.timed_out += timed_out;

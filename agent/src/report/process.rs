@@ -40,14 +40,18 @@ impl Processes {
         self.generations.insert(space.pid, space.generation);
     }
 
-    /// What was read, or an entry with the id alone.
+    /// What was read of the last program under this id, or an entry with the id alone.
     #[must_use]
-    pub fn get(&self, space: Space) -> model::process::Process {
-        let known = self.seen.get(&space).map(|facts| facts.process.clone());
-        known.unwrap_or_else(|| model::process::Process {
-            pid: space.pid,
-            ..Default::default()
-        })
+    pub fn latest(&self, pid: u32) -> model::process::Process {
+        let generation = self.generations.get(&pid).copied().unwrap_or_default();
+        let known = self.seen.get(&Space { pid, generation });
+        known.map_or_else(
+            || model::process::Process {
+                pid,
+                ..Default::default()
+            },
+            |facts| facts.process.clone(),
+        )
     }
 
     /// Whether the memory behind this process id is still that of `space`: not exited, reused or replaced by an exec.

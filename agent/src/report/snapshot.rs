@@ -184,7 +184,7 @@ fn processes(
         .into_iter()
         .map(|space| {
             engine.processes.meet(space);
-            let mut process = engine.processes.get(space);
+            let mut process = engine.processes.latest(space.pid);
             process.parked = parked.get(&space).cloned().unwrap_or_default();
             process
         })

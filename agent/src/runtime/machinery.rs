@@ -202,5 +202,5 @@ fn is_machinery(frame: &Frame) -> bool {
     // name.
     C_INTERNALS.contains(&posix::without_width(call.c_name()))
         && (call.name.starts_with('_') || call.name.starts_with("futex") || call.name == "syscall")
-        || matches!(call.name, "__wait" | "__lock" | "__lockfile")
+        || matches!(call.name, "__wait" | "__lock" | "__lockfile" | "sccp")
 }

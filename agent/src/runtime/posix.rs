@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use holdup_abi::futex;
 
 use super::{Runtime, Verdict, Wait, glibc, musl, name::Call};
-use crate::model::Kind;
+use crate::model::{Frame, Kind};
 
 /// glibc and musl: they share function names, so one set of rules serves both.
 pub(super) struct Posix;
@@ -109,6 +109,7 @@ fn is_musl_name(call: &Call<'_>) -> bool {
             | "__syscall_cp_c"
             | "__syscall_cp_asm"
             | "__futex4_cp"
+            | "sccp"
     )
 }
 
@@ -117,8 +118,8 @@ pub(super) const GLIBC: &[&str] = &["libc.so.6", "libpthread.so", "libpthread-2"
 /// File names of musl, as prefixes.
 pub(super) const MUSL: &[&str] = &["ld-musl-", "libc.musl-"];
 
-fn library(calls: &[Call<'_>]) -> Option<Library> {
-    calls.iter().find_map(|call| {
+fn library(wait: &Wait<'_>, calls: &[Call<'_>]) -> Option<Library> {
+    let by_machinery = calls.iter().find_map(|call| {
         // Debian's musl is mapped by its real name, which glibc's never is.
         if call.module == "libc.so" {
             Some(Library::Musl)
@@ -129,13 +130,28 @@ fn library(calls: &[Call<'_>]) -> Option<Library> {
         } else {
             None
         }
-    })
+    });
+    by_machinery.or_else(|| library_that_started(wait.frames))
+}
+
+/// In a static program without debug symbols the primitive may have no telling caller, but the C library also started
+/// the thread.
+fn library_that_started(frames: &[Frame]) -> Option<Library> {
+    frames
+        .iter()
+        .rev()
+        .map(Call::of)
+        .find_map(|call| match call.c_name() {
+            "start_thread" | "libc_start_call_main" | "clone3" => Some(Library::Glibc),
+            "libc_start_main_stage2" => Some(Library::Musl),
+            _ => None,
+        })
 }
 
 impl Runtime for Posix {
     fn by_calls(&self, wait: &Wait<'_>, calls: &[Call<'_>]) -> Option<Verdict> {
         let (mut kind, call) = calls.iter().find_map(|call| Some((kind(call)?, call)))?;
-        let library = library(calls);
+        let library = library(wait, calls);
         if kind == Kind::Condvar && regains_mutex(wait, library) {
             kind = Kind::Mutex;
         }

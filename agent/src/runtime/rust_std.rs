@@ -46,16 +46,21 @@ fn rule(call: &Call<'_>) -> Option<Rule> {
     if !is_internal {
         return None;
     }
-    let of = |object: &str| call.name.contains(object);
+    // `Condvar::wait`, or `<path::Condvar>::wait` in the newer mangling.
+    let of = |object: &str| {
+        call.name
+            .split("::")
+            .any(|part| part.trim_end_matches('>') == object)
+    };
     match call.last() {
         "lock_contended" => Some(Rule::Lock(Kind::Mutex, 0)),
         "read_contended" => Some(Rule::Lock(Kind::RwlockRead, 0)),
         "write_contended" => Some(Rule::Lock(Kind::RwlockWrite, WRITER_NOTIFY)),
-        "wait" | "wait_timeout" | "wait_optional_timeout" if of("Condvar::") => {
+        "wait" | "wait_timeout" | "wait_optional_timeout" if of("Condvar") => {
             Some(Rule::Lock(Kind::Condvar, 0))
         }
-        "call" | "wait" if of("Once::") => Some(Rule::Lock(Kind::Once, 0)),
-        "park" | "park_timeout" if of("Parker::") => Some(Rule::Park),
+        "call" | "wait" if of("Once") => Some(Rule::Lock(Kind::Once, 0)),
+        "park" | "park_timeout" if of("Parker") => Some(Rule::Park),
         _ => None,
     }
 }

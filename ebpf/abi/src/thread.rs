@@ -14,6 +14,8 @@ pub const PREEXISTING: u32 = 1;
 pub const SAMPLED: u32 = 2;
 /// Flag: only `restart_syscall` continues the wait; any signal handler ends it (`ERESTART_RESTARTBLOCK`).
 pub const RESTART_BLOCK: u32 = 4;
+/// Flag: the kernel restarts the wait whatever handler runs (`ERESTARTNOINTR`, from `FUTEX_LOCK_PI`).
+pub const RESTART_ALWAYS: u32 = 8;
 
 /// State of one thread, keyed by its id. Never evicted: the thread that has waited longest is the one that matters.
 #[repr(C)]

@@ -1,11 +1,12 @@
 //! What the futex system calls mean, whichever hook saw them.
 
-use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_probe_read_user};
 use core::ffi::c_void;
 use holdup_abi::futex::{self, Action, CMD_MASK, FUTEX2_PRIVATE, FUTEX2_WAIT, FUTEX2_WAITV};
 
 use crate::{
     count::{Counter, lost},
+    filter,
     sample::Source,
     wait, wake,
 };
@@ -45,6 +46,9 @@ pub fn futex_wait(source: Source, address: u64, value: u32, flags: u32) {
 /// `futex_waitv(waiters, ...)`: accounted at the first futex of the vector, as one wait.
 #[inline(always)]
 pub fn futex_waitv(source: Source, vector: u64) {
+    if !is_watched() {
+        return;
+    }
     match first(vector) {
         Some(waiter) => {
             let op = FUTEX2_WAITV | (waiter.flags & FUTEX2_PRIVATE);
@@ -63,10 +67,19 @@ pub fn futex_wake(address: u64) {
 /// `futex_requeue(waiters, ...)`: the first element is where the waiters are.
 #[inline(always)]
 pub fn futex_requeue(vector: u64) {
+    if !is_watched() {
+        return;
+    }
     match first(vector) {
         Some(waiter) => wake::wake(waiter.address, true),
         None => lost(Counter::WaitvUnreadable),
     }
+}
+
+/// Asked again later, but an unreadable vector of somebody else is no loss.
+#[inline(always)]
+fn is_watched() -> bool {
+    filter::watches_current((bpf_get_current_pid_tgid() >> 32) as u32)
 }
 
 #[inline(always)]

@@ -1,6 +1,9 @@
 //! Names for people: bounded, printable, without the parts that only a linker needs.
 
-use std::fmt::{self, Write};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write},
+};
 
 /// Longest mangled name that is demangled, in bytes.
 const MAX_MANGLED: usize = 8 << 10;
@@ -16,7 +19,7 @@ const MAX_PATH: usize = 1024;
 /// A function or variable name as it is shown: demangled, if it is a mangled one.
 pub fn symbol(name: &str) -> String {
     match demangle(name) {
-        Some(demangled) => printable(without_hash(&demangled), MAX_NAME),
+        Some(demangled) => printable(&plain_path(without_hash(&demangled)), MAX_NAME),
         None => printable(without_hash(name), MAX_NAME),
     }
 }
@@ -36,6 +39,23 @@ fn demangle(name: &str) -> Option<String> {
         let _ = symbol.structured_demangle(&mut demangled, &print);
     }
     (!demangled.0.is_empty()).then_some(demangled.0)
+}
+
+/// `<std::thread::Thread>::park` as `std::thread::Thread::park`: Rust's newer mangling puts every type in brackets.
+fn plain_path(name: &str) -> Cow<'_, str> {
+    let split = name
+        .strip_prefix('<')
+        .and_then(|rest| rest.split_once(">::"));
+    match split {
+        Some((path, rest)) if path.bytes().all(|byte| byte == b':' || is_identifier(byte)) => {
+            format!("{path}::{rest}").into()
+        }
+        _ => name.into(),
+    }
+}
+
+const fn is_identifier(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
 /// Refuses more text than is shown: a short mangled name can stand for gigabytes.
@@ -99,6 +119,23 @@ mod tests {
         );
         assert_eq!(symbol("app::hash"), "app::hash");
         assert_eq!(symbol("app::h0123456789abcdeg"), "app::h0123456789abcdeg");
+    }
+
+    #[test]
+    fn brackets_around_a_plain_path_go() {
+        assert_eq!(
+            plain_path("<std::thread::Thread>::park"),
+            "std::thread::Thread::park"
+        );
+        for kept in [
+            "<T as Into<U>>::into",
+            "<&T>::f",
+            "<Vec<T>>::push",
+            "f",
+            "<a",
+        ] {
+            assert_eq!(plain_path(kept), kept);
+        }
     }
 
     #[test]
