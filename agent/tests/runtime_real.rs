@@ -1,11 +1,13 @@
-//! Real programs park a thread in every primitive of every C library and language runtime at hand, and say what they wait for; holdup must
-//! say the same from the futex call's arguments, the memory, and the names of the calling functions; and from arguments and memory alone,
-//! as for a stripped program, it must be right or say `unknown`.
+//! Real programs park a thread in every primitive of every C library and language runtime at hand, and say what they
+//! wait for; holdup must say the same from the futex call's arguments, the memory, and the names of the calling
+//! functions; and from arguments and memory alone, as for a stripped program, it must be right or say `unknown`.
 //!
 //! Stacks are written by hand here, as the functions are called in these libraries: unwinding has its own tests.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may")]
 
+#[path = "runtime_real/expected.rs"]
+mod expected;
 #[path = "runtime_real/parking_lot.rs"]
 mod parking_lot_locks;
 #[path = "runtime_real/rust.rs"]
@@ -13,45 +15,12 @@ mod rust;
 #[path = "runtime_real/scene.rs"]
 mod scene;
 
+use expected::{Expected, GLIBC, MUSL, find, row};
 use holdup::{
     model::Kind,
-    runtime::{Verdict, application_frames},
+    runtime::{Verdict, application_frames, threads::Threads},
 };
-use scene::{Truth, ask, compile, frames, run};
-
-/// What is expected of a case whose name begins with `prefix`.
-struct Expected {
-    prefix: &'static str,
-    kind: Kind,
-    /// The lock stores its holder, so that it must be found.
-    owned: bool,
-    /// Arguments and memory alone tell.
-    bare: bool,
-    /// Function that the program calls.
-    function: &'static str,
-}
-
-const fn row(
-    prefix: &'static str,
-    kind: Kind,
-    owned: bool,
-    bare: bool,
-    function: &'static str,
-) -> Expected {
-    Expected {
-        prefix,
-        kind,
-        owned,
-        bare,
-        function,
-    }
-}
-
-fn find<'a>(rows: &'a [Expected], case: &str) -> &'a Expected {
-    rows.iter()
-        .find(|row| case.starts_with(row.prefix))
-        .unwrap_or_else(|| panic!("no expectation for {case}"))
-}
+use scene::{Truth, ask, compile, frames, run, run_with};
 
 /// Compares a verdict with the program's own word for it.
 fn check(truth: &Truth, expected: &Expected, verdict: &Verdict, runtime: &str) {
@@ -82,85 +51,6 @@ fn check_bare(pid: u32, truth: &Truth, expected: &Expected, runtime: &str) {
         assert_eq!(verdict.owner, None, "{truth:?}\n{verdict:?}");
     }
 }
-
-const GLIBC: &[Expected] = &[
-    row(
-        "mutex_timed",
-        Kind::Mutex,
-        true,
-        true,
-        "pthread_mutex_timedlock",
-    ),
-    row(
-        "mutex_regained",
-        Kind::Mutex,
-        true,
-        true,
-        "pthread_cond_wait",
-    ),
-    row("mutex_", Kind::Mutex, true, true, "pthread_mutex_lock"),
-    row(
-        "rwlock_read_behind_writer_timed",
-        Kind::RwlockRead,
-        true,
-        true,
-        "pthread_rwlock_timedrdlock",
-    ),
-    row(
-        "rwlock_write_behind_writer_timed",
-        Kind::RwlockWrite,
-        true,
-        true,
-        "pthread_rwlock_timedwrlock",
-    ),
-    row(
-        "rwlock_read_behind_writer",
-        Kind::RwlockRead,
-        true,
-        true,
-        "pthread_rwlock_rdlock",
-    ),
-    row(
-        "rwlock_write_behind_writer",
-        Kind::RwlockWrite,
-        true,
-        true,
-        "pthread_rwlock_wrlock",
-    ),
-    row(
-        "rwlock_read",
-        Kind::RwlockRead,
-        false,
-        true,
-        "pthread_rwlock_rdlock",
-    ),
-    row(
-        "rwlock_write",
-        Kind::RwlockWrite,
-        false,
-        true,
-        "pthread_rwlock_wrlock",
-    ),
-    row(
-        "cond_timed",
-        Kind::Condvar,
-        false,
-        true,
-        "pthread_cond_timedwait",
-    ),
-    row("cond", Kind::Condvar, false, true, "pthread_cond_wait"),
-    row("sem", Kind::Semaphore, false, false, "sem_wait"),
-    row(
-        "barrier",
-        Kind::Barrier,
-        false,
-        false,
-        "pthread_barrier_wait",
-    ),
-    row("join", Kind::Join, true, true, "pthread_join"),
-    row("once", Kind::Once, false, false, "pthread_once"),
-    row("raw_", Kind::Unknown, false, false, "syscall"),
-];
 
 /// Stack of a waiter as glibc's dynamic symbols name it, and as its debugging symbols do.
 fn glibc_stacks(function: &str) -> [Vec<String>; 2] {
@@ -219,83 +109,13 @@ fn glibc() {
     }
 }
 
-const MUSL: &[Expected] = &[
-    row(
-        "mutex_static",
-        Kind::Mutex,
-        false,
-        true,
-        "pthread_mutex_lock",
-    ),
-    row(
-        "mutex_normal",
-        Kind::Mutex,
-        false,
-        true,
-        "pthread_mutex_lock",
-    ),
-    row(
-        "mutex_shared",
-        Kind::Mutex,
-        false,
-        true,
-        "pthread_mutex_lock",
-    ),
-    row(
-        "mutex_timed",
-        Kind::Mutex,
-        false,
-        true,
-        "pthread_mutex_timedlock",
-    ),
-    row(
-        "mutex_regained",
-        Kind::Mutex,
-        false,
-        true,
-        "pthread_cond_timedwait",
-    ),
-    row("mutex_", Kind::Mutex, true, true, "pthread_mutex_timedlock"),
-    row(
-        "rwlock_read",
-        Kind::RwlockRead,
-        false,
-        false,
-        "pthread_rwlock_timedrdlock",
-    ),
-    row(
-        "rwlock_write",
-        Kind::RwlockWrite,
-        false,
-        false,
-        "pthread_rwlock_timedwrlock",
-    ),
-    row(
-        "cond",
-        Kind::Condvar,
-        false,
-        false,
-        "pthread_cond_timedwait",
-    ),
-    row("sem", Kind::Semaphore, false, false, "sem_timedwait"),
-    row(
-        "barrier",
-        Kind::Barrier,
-        false,
-        false,
-        "pthread_barrier_wait",
-    ),
-    row("join", Kind::Join, true, false, "pthread_join"),
-    row("once", Kind::Once, false, false, "__pthread_once_full"),
-    row("raw_", Kind::Unknown, false, false, "syscall"),
-];
-
 #[test]
 fn musl() {
     let flags: [&[&str]; 3] = [&["-O2", "-static"], &["-O0", "-static"], &["-O2"]];
-    for (flags, module) in flags
-        .into_iter()
-        .zip(["/app", "/app", "/lib/ld-musl-x86_64.so.1"])
+    for (flags, module) in
+        flags
+            .into_iter()
+            .zip(["/app", "/app", "/usr/lib/x86_64-linux-musl/libc.so"])
     {
         let running = run(&compile("runtime_c/locks.c", "musl-gcc", flags));
         assert_eq!(running.truths.len(), 39, "cases are missing");
@@ -485,6 +305,37 @@ fn cpp() {
             frames(&["/app!Cache::refresh(int)"])
         );
     }
+}
+
+/// In a container, lock words hold thread ids of the container.
+#[test]
+fn ids_of_a_pid_namespace_are_translated() {
+    let program = compile("runtime_c/locks.c", "cc", &["-O2", "-pthread"]);
+    // SAFETY: the call has no arguments and cannot fail.
+    let is_root = unsafe { libc::geteuid() } == 0;
+    let arguments: &[&str] = if is_root {
+        &["--pid", "--fork"]
+    } else {
+        &["--user", "--map-root-user", "--pid", "--fork"]
+    };
+    let running = run_with("unshare", arguments, &program);
+    let pid = running.only_child();
+    let threads = Threads::of(pid);
+    let outer = |inner| threads.find(inner).unwrap();
+    for truth in &running.truths {
+        assert!(truth.tid < 1000, "not in a namespace of its own: {truth:?}");
+        let truth = Truth {
+            tid: outer(truth.tid),
+            owner: if truth.owner == 0 {
+                0
+            } else {
+                outer(truth.owner)
+            },
+            ..truth.clone()
+        };
+        check_bare(pid, &truth, find(GLIBC, &truth.case), "glibc");
+    }
+    assert_eq!(threads.find(std::process::id()), None);
 }
 
 #[test]

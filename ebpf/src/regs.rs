@@ -11,6 +11,11 @@ use crate::maps::config;
 #[cfg(bpf_target_arch = "x86_64")]
 mod arch {
     pub const WORDS: usize = 21;
+    /// bp, bx, r11, r10, r9, r8.
+    pub const LOW: usize = 4;
+    /// dx, si, di, orig_ax, ip, cs, flags, sp.
+    pub const HIGH: usize = 12;
+    pub const HIGH_WORDS: usize = 8;
     pub const ARGS: [usize; 6] = [14, 13, 12, 7, 9, 8];
     pub const SYSCALL: usize = 15;
     pub const PC: usize = 16;
@@ -22,6 +27,11 @@ mod arch {
 #[cfg(bpf_target_arch = "aarch64")]
 mod arch {
     pub const WORDS: usize = 36;
+    /// x0 to x5.
+    pub const LOW: usize = 0;
+    /// x29, x30, sp, pc, pstate, orig_x0, syscallno.
+    pub const HIGH: usize = 29;
+    pub const HIGH_WORDS: usize = 7;
     // x0 is overwritten by the result, so the first argument is `orig_x0`.
     pub const ARGS: [usize; 6] = [34, 1, 2, 3, 4, 5];
     // `s32 syscallno` in the low half on little-endian.
@@ -32,39 +42,66 @@ mod arch {
     pub const LR: Option<usize> = Some(30);
 }
 
-/// A copy of the saved user registers.
-pub struct Saved([u64; arch::WORDS]);
+const LOW_WORDS: usize = 6;
+
+/// A copy of those saved user registers that matter: all of them would not fit on a BPF stack.
+pub struct Saved {
+    low: [u64; LOW_WORDS],
+    high: [u64; arch::HIGH_WORDS],
+}
 
 impl Saved {
-    /// Copies the saved registers at `regs`, a kernel address.
+    /// Copies from the saved registers at `regs`, a kernel address.
     #[inline(always)]
     pub fn read(regs: *const c_void) -> Option<Self> {
-        let mut saved = Self([0; arch::WORDS]);
-        // SAFETY: the destination is as long as said; the helper checks the source.
+        let mut saved = Self {
+            low: [0; LOW_WORDS],
+            high: [0; arch::HIGH_WORDS],
+        };
+        let at = |word: usize| regs.wrapping_byte_add(word * 8);
+        // SAFETY: the destinations are as long as said; the helper checks the sources.
         let failed = unsafe {
-            bpf_probe_read_kernel(saved.0.as_mut_ptr().cast(), (arch::WORDS * 8) as u32, regs)
+            bpf_probe_read_kernel(
+                saved.low.as_mut_ptr().cast(),
+                LOW_WORDS as u32 * 8,
+                at(arch::LOW),
+            ) | bpf_probe_read_kernel(
+                saved.high.as_mut_ptr().cast(),
+                arch::HIGH_WORDS as u32 * 8,
+                at(arch::HIGH),
+            )
         };
         (failed == 0).then_some(saved)
     }
 
+    /// Word `index` of `struct pt_regs`; only called with the constants of [`arch`].
+    #[inline(always)]
+    fn word(&self, index: usize) -> u64 {
+        if index < arch::HIGH {
+            self.low[index - arch::LOW]
+        } else {
+            self.high[index - arch::HIGH]
+        }
+    }
+
     #[inline(always)]
     pub fn arg(&self, index: usize) -> u64 {
-        self.0[arch::ARGS[index]]
+        self.word(arch::ARGS[index])
     }
 
     #[inline(always)]
     pub fn syscall(&self) -> i64 {
         // A 32-bit field on aarch64, sign-extended by hand on both.
-        i64::from(self.0[arch::SYSCALL] as i32)
+        i64::from(self.word(arch::SYSCALL) as i32)
     }
 
     #[inline(always)]
     pub fn unwind(&self) -> Regs {
         Regs {
-            pc: self.0[arch::PC],
-            sp: self.0[arch::SP],
-            fp: self.0[arch::FP],
-            lr: arch::LR.map_or(0, |word| self.0[word]),
+            pc: self.word(arch::PC),
+            sp: self.word(arch::SP),
+            fp: self.word(arch::FP),
+            lr: arch::LR.map_or(0, |word| self.word(word)),
         }
     }
 }

@@ -55,7 +55,11 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
 /// Waits until thread `tid` of this process sleeps in a futex call, and tells on which address (`0x...`).
 pub fn await_parked(tid: u32) -> String {
     let path = format!("/proc/self/task/{tid}/syscall");
-    let futex = if cfg!(target_arch = "aarch64") { "98" } else { "202" };
+    let futex = if cfg!(target_arch = "aarch64") {
+        "98"
+    } else {
+        "202"
+    };
     let mut address = None;
     until("a thread did not park", || {
         let text = std::fs::read_to_string(&path).unwrap_or_default();
@@ -101,7 +105,9 @@ pub struct Mode {
 pub fn run(modes: &[Mode]) -> ! {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (Some(mode), Some(Ok(count))) = (
-        modes.iter().find(|mode| Some(mode.name) == arguments.first().map(String::as_str)),
+        modes
+            .iter()
+            .find(|mode| Some(mode.name) == arguments.first().map(String::as_str)),
         arguments.get(1).map(|count| count.parse::<usize>()),
     ) else {
         die("usage: MODE WAITERS");
@@ -110,7 +116,9 @@ pub fn run(modes: &[Mode]) -> ! {
     say(format_args!(r#"{{"event":"ready","pid":{pid}}}"#));
     await_go();
     thread::spawn(mode.hold);
-    until("the holder did not get the lock", || HOLDER.load(Ordering::Acquire) != 0);
+    until("the holder did not get the lock", || {
+        HOLDER.load(Ordering::Acquire) != 0
+    });
     let (sender, tids) = std::sync::mpsc::channel();
     for _ in 0..count {
         let (sender, take) = (sender.clone(), mode.take);
@@ -126,7 +134,10 @@ pub fn run(modes: &[Mode]) -> ! {
         waiters.extend(tids.try_iter());
         waiters.len() == count
     });
-    let word = waiters.iter().map(|tid| await_parked(*tid)).last().unwrap_or_default();
+    let mut word = String::new();
+    for tid in &waiters {
+        word = await_parked(*tid);
+    }
     let address = match (mode.address)() {
         0 => word.clone(),
         address => format!("{address:#x}"),
@@ -138,8 +149,12 @@ pub fn run(modes: &[Mode]) -> ! {
     ));
     await_go();
     RELEASE.store(1, Ordering::Release);
-    until("a waiter did not come back", || FINISHED.load(Ordering::Acquire) as usize == count);
-    say(format_args!(r#"{{"event":"truth","woken":{count},"timed_out":0}}"#));
+    until("a waiter did not come back", || {
+        FINISHED.load(Ordering::Acquire) as usize == count
+    });
+    say(format_args!(
+        r#"{{"event":"truth","woken":{count},"timed_out":0}}"#
+    ));
     await_go();
     process::exit(0)
 }

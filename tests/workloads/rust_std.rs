@@ -12,7 +12,9 @@ static RWLOCK: RwLock<u64> = RwLock::new(0);
 static CONDVAR: Condvar = Condvar::new();
 static ARRIVED: Mutex<bool> = Mutex::new(false);
 static ONCE: Once = Once::new();
-static MAIL: OnceLock<(Mutex<mpsc::Sender<u64>>, Mutex<mpsc::Receiver<u64>>)> = OnceLock::new();
+static MAIL: OnceLock<Mail> = OnceLock::new();
+
+type Mail = (Mutex<mpsc::Sender<u64>>, Mutex<mpsc::Receiver<u64>>);
 
 mod app {
     use super::*;
@@ -34,7 +36,9 @@ mod app {
     pub fn wait_condition() {
         let mut arrived = ARRIVED.lock().unwrap_or_else(PoisonError::into_inner);
         while !*arrived {
-            arrived = CONDVAR.wait(arrived).unwrap_or_else(PoisonError::into_inner);
+            arrived = CONDVAR
+                .wait(arrived)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         std::hint::black_box(*arrived);
     }
@@ -58,7 +62,7 @@ mod app {
     }
 }
 
-fn mail() -> &'static (Mutex<mpsc::Sender<u64>>, Mutex<mpsc::Receiver<u64>>) {
+fn mail() -> &'static Mail {
     MAIL.get_or_init(|| {
         let (sender, receiver) = mpsc::channel();
         (Mutex::new(sender), Mutex::new(receiver))
@@ -130,19 +134,23 @@ const MODES: &[Mode] = &[
     // One waiter only: the receiver is behind a mutex.
     Mode {
         name: "mpsc",
-        kind: "idle",
+        kind: "condvar",
         function: "app::receive_mail",
         address: || 0,
         hold: || {
             keep();
-            let _ = mail().0.lock().unwrap_or_else(PoisonError::into_inner).send(1);
+            let _ = mail()
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .send(1);
         },
         take: app::receive_mail,
     },
-    // One waiter only.
+    // One waiter only. What a thread parks for, only its caller knows: no kind would be more than a guess.
     Mode {
         name: "park",
-        kind: "idle",
+        kind: "unknown",
         function: "app::park_here",
         address: || 0,
         hold: || {

@@ -54,7 +54,11 @@ pub fn from_proc(pid: u32) -> io::Result<Vec<Task>> {
     }
 }
 
-fn proc_task(pid: u32, tid: u32) -> io::Result<Task> {
+/// One thread of [`from_proc`].
+///
+/// # Errors
+/// It is gone, or we may not look.
+pub fn proc_task(pid: u32, tid: u32) -> io::Result<Task> {
     let read = |name: &str| fs::read(format!("/proc/{pid}/task/{tid}/{name}"));
     let syscall = read("syscall")?;
     let stat = read("stat")?;

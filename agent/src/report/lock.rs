@@ -10,7 +10,7 @@ use super::{
     process::Processes,
     stacks::{RawStack, Tally},
     verdict::{self, Keepsake, Subject},
-    waiter::Waiter,
+    waiter::{self, Waiter},
 };
 use crate::{
     model::{self, Frame, Holder, Kind, Outcomes, Site, histogram::Bucket, lock::WaitNs},
@@ -150,6 +150,7 @@ fn build(group: Vec<Judged>, sources: &mut Sources<'_>) -> Option<(u128, model::
         first.verdict.runtime,
     );
     let owner = group.iter().find_map(|judged| judged.verdict.owner.clone());
+    let owner = owner.filter(|owner| !moved_on(&group, owner.tid));
     let holder = owner.map(|owner| Holder {
         tid: owner.tid,
         comm: sources.processes.thread_comm(space.pid, owner.tid),
@@ -188,6 +189,17 @@ fn build(group: Vec<Judged>, sources: &mut Sources<'_>) -> Option<(u128, model::
         holder,
     };
     Some((rank, lock))
+}
+
+/// Whether the owner was seen waiting for this very lock and does so no more: the lock went from hand to hand between the
+/// two looks. One that still waits for what it owns is in a deadlock with itself, and is reported.
+fn moved_on(group: &[Judged], owner: u32) -> bool {
+    let waits = |judged: &Judged| {
+        let word = &judged.word;
+        let waiter = word.waiters.iter().find(|waiter| waiter.tid == owner);
+        waiter.is_some_and(|_| !waiter::still_waits(word.key.tgid, owner, word.key.address))
+    };
+    group.iter().any(waits)
 }
 
 /// Statistics of the words of one lock, added up.

@@ -11,6 +11,7 @@ use holdup_abi::{
 
 use super::stacks::RawStack;
 use crate::{
+    ingest::census,
     proc::memory::{Copied, Memory, Process},
     symbol::{Space, Symbols},
 };
@@ -74,6 +75,15 @@ pub fn futex_wait(task: &Task) -> Option<(u64, u32, u32)> {
     }
 }
 
+/// Whether the thread is (still) asleep on `address`, as `/proc` says now.
+#[must_use]
+pub fn still_waits(pid: u32, tid: u32, address: u64) -> bool {
+    census::proc_task(pid, tid)
+        .ok()
+        .and_then(|task| futex_wait(&task))
+        .is_some_and(|(now, ..)| now == address)
+}
+
 /// `futex_wait`, the same number on all architectures (Linux 6.7).
 pub const SYS_FUTEX_WAIT: i64 = 455;
 
@@ -88,6 +98,11 @@ pub fn unwind_at_most(waiters: &mut [Waiter], symbols: &mut Symbols, per_lock: u
     let mut left = 0;
     let mut total = 0;
     for waiter in waiters {
+        // It woke between the two looks: there is nothing to unwind.
+        if waiter.regs.sp == 0 {
+            left += 1;
+            continue;
+        }
         let count = unwound.entry(waiter.key).or_default();
         if *count >= per_lock || total >= MAX_UNWOUND {
             left += 1;

@@ -1,4 +1,5 @@
-//! Go: goroutines never sleep in a futex, only the threads that run them. Sources: `src/runtime/{os_linux,lock_futex,proc}.go`.
+//! Go: goroutines never sleep in a futex, only the threads that run them. Sources:
+//! `src/runtime/{os_linux,lock_futex,proc}.go`.
 
 use super::{Runtime, Verdict, Wait, name::Call};
 use crate::model::Kind;
@@ -12,7 +13,7 @@ const NAME: &str = "go";
 impl Runtime for Go {
     fn by_calls(&self, wait: &Wait<'_>, calls: &[Call<'_>]) -> Option<Verdict> {
         let called = |names: &[&str]| calls.iter().any(|call| names.contains(&call.name));
-        // `runtime.futex` is the only function through which the runtime sleeps; its `.abi0` entry is the same function.
+        // The only function through which the runtime sleeps; its `.abi0` entry is the same function.
         if !called(&["runtime.futex", "runtime.futex.abi0", "runtime.futexsleep"]) {
             return None;
         }

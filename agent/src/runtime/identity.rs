@@ -1,13 +1,14 @@
-//! Names for locks that survive a restart: the same lock of the same build has the same id in every process, at every load address, on every
-//! machine.
+//! Names for locks that survive a restart: the same lock of the same build has the same id in every process, at every
+//! load address, on every machine.
 //!
 //! Two forms, both made of a family (a reader and a writer wait for the same `rwlock`) and a place:
 //!
-//! - `mutex:3f2a91c0:0x4080`: a lock in static storage. First eight digits of the module's build id (file name without one), and the lock's ELF
-//!   virtual address in it.
-//! - `mutex@9c1f04d2a7b35e68`: any other lock, told by where it is waited for: 64-bit FNV-1a, in hexadecimal, over the first [`SITE_FRAMES`]
-//!   application frames. Each contributes the module's build id (file name without one), a zero byte and the offset as eight little-endian
-//!   bytes; a frame without a module (generated code) contributes one `0xff` byte, since its address differs in each process.
+//! - `mutex:3f2a91c0:0x4080`: a lock in static storage. First eight digits of the module's build id (file name without
+//!   one), and the lock's ELF virtual address in it.
+//! - `mutex@9c1f04d2a7b35e68`: any other lock, told by where it is waited for: 64-bit FNV-1a, in hexadecimal, over the
+//!   first [`SITE_FRAMES`] application frames. Each contributes the module's build id (file name without one), a zero
+//!   byte and the offset as eight little-endian bytes; a frame without a module (generated code) contributes one
+//!   `0xff` byte, since its address differs in each process.
 //!
 //! Locks that are waited for at the same place share the second form, e.g. the locks of many like objects.
 
@@ -30,8 +31,8 @@ pub fn static_lock(build_id: &str, offset: u64, kind: Kind) -> String {
     format!("{family}:{module}:{offset:#x}")
 }
 
-/// Id of a lock that is known by where it is waited for. `frames` are application frames, innermost first: build id or else file name of the
-/// module, and offset in it.
+/// Id of a lock that is known by where it is waited for. `frames` are application frames, innermost first: build id or
+/// else file name of the module, and offset in it.
 #[must_use]
 pub fn wait_site(kind: Kind, frames: &[(Option<&str>, u64)]) -> String {
     let mut hash = Fnv::new();

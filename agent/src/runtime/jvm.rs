@@ -1,5 +1,6 @@
-//! HotSpot: every wait of Java code sleeps on a condition variable of its own thread, so the futex is never the monitor, and only names
-//! tell what the thread waits for. Sources: `src/hotspot/os/posix/os_posix.cpp`, `share/runtime/{objectMonitor,mutex,park}.cpp`.
+//! HotSpot: every wait of Java code sleeps on a condition variable of its own thread, so the futex is never the
+//! monitor, and only names tell what the thread waits for. Sources: `src/hotspot/os/posix/os_posix.cpp`,
+//! `share/runtime/{objectMonitor,mutex,park}.cpp`.
 
 use super::{Runtime, Verdict, Wait, name::Call, posix::Posix};
 use crate::model::Kind;
@@ -11,8 +12,8 @@ pub(super) struct Jvm;
 const NAME: &str = "jvm";
 const MODULE: &[&str] = &["libjvm.so"];
 
-/// Beginnings of function names, compared inside libjvm only; the innermost function decides, since a thread that leaves `Object.wait`
-/// enters its monitor again from there.
+/// Beginnings of function names, compared inside libjvm only; the innermost function decides, since a thread that
+/// leaves `Object.wait` enters its monitor again from there.
 const FUNCTIONS: &[(&str, Kind, &str)] = &[
     (
         "ObjectMonitor::wait",

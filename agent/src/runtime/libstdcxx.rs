@@ -1,7 +1,8 @@
-//! libstdc++: what it does not leave to the C library. `std::mutex`, `std::shared_mutex`, `std::condition_variable`, `std::thread::join` and
-//! `std::call_once` are thin wrappers of POSIX functions and are recognised as those.
+//! libstdc++: what it does not leave to the C library. `std::mutex`, `std::shared_mutex`, `std::condition_variable`,
+//! `std::thread::join` and `std::call_once` are thin wrappers of POSIX functions and are recognised as those.
 //!
-//! Sources: `libstdc++-v3/libsupc++/guard.cc`, `src/c++11/futex.cc`, `include/bits/{atomic_wait,semaphore_base}.h`, `include/std/{latch,barrier}`.
+//! Sources: `libstdc++-v3/libsupc++/guard.cc`, `src/c++11/futex.cc`, `include/bits/{atomic_wait,semaphore_base}.h`,
+//! `include/std/{latch,barrier}`.
 
 use super::{Runtime, Verdict, Wait, name::Call};
 use crate::model::Kind;
@@ -15,7 +16,8 @@ const NAME: &str = "libstdcxx";
 impl Runtime for Libstdcxx {
     fn by_calls(&self, wait: &Wait<'_>, calls: &[Call<'_>]) -> Option<Verdict> {
         let rule = calls.iter().find_map(rule)?;
-        // `std::call_once` on newer versions and user waits go through the same atomics: POSIX primitives further in decide.
+        // `std::call_once` on newer versions and user waits go through the same atomics: POSIX primitives further in
+        // decide.
         if calls.iter().any(|call| super::posix::kind(call).is_some()) {
             return None;
         }

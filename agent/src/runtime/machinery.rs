@@ -11,6 +11,7 @@ const MAX_MACHINERY: usize = 64;
 
 /// Files that hold nothing but libraries which applications lock through.
 const MODULES: &[&str] = &[
+    "libc.so",
     "libstdc++.so",
     "libc++.so",
     "libjvm.so",
@@ -153,8 +154,8 @@ const C_INTERNALS: &[&str] = &[
     "gthread_mutex_lock",
 ];
 
-/// Frames with the lock's own machinery stripped, so that the first is what a user calls "where in the code". The whole stack when it is
-/// all machinery: a runtime's own thread, or a stack that could not be followed further.
+/// Frames with the lock's own machinery stripped, so that the first is what a user calls "where in the code". The whole
+/// stack when it is all machinery: a runtime's own thread, or a stack that could not be followed further.
 #[must_use]
 pub fn application_frames(frames: &[Frame]) -> &[Frame] {
     let machinery = frames
@@ -197,7 +198,8 @@ fn is_machinery(frame: &Frame) -> bool {
     if posix::kind(&call).is_some() {
         return true;
     }
-    // An application's own function called `timedwait` is no machinery: the C library's have underscores before the name.
+    // An application's own function called `timedwait` is no machinery: the C library's have underscores before the
+    // name.
     C_INTERNALS.contains(&posix::without_width(call.c_name()))
         && (call.name.starts_with('_') || call.name.starts_with("futex") || call.name == "syscall")
         || matches!(call.name, "__wait" | "__lock" | "__lockfile")

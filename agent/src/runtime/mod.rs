@@ -3,13 +3,14 @@
 //!
 //! Evidence is asked for in this order; the first that speaks decides:
 //!
-//! 1. The operation ([`op`]): priority-inheritance futexes carry their holder by the kernel's own contract.
-//! 2. Names of the calling functions, runtime by runtime ([`RUNTIMES`]), most specific first: CPython waits through
-//!    glibc, glibc does not wait through CPython. Only the wait's own machinery counts ([`machinery`]): what an
+//! 1. The operation (`op`): priority-inheritance futexes carry their holder by the kernel's own contract.
+//! 2. Names of the calling functions, runtime by runtime (`RUNTIMES`), most specific first: CPython waits through
+//!    glibc, glibc does not wait through CPython. Only the wait's own machinery counts (`machinery`): what an
 //!    application's function is called proves nothing.
 //! 3. The layout of the memory around the futex word. Binaries can be stripped and stacks unreadable, so each
 //!    runtime has checks that are strict enough to stand alone: several independent fields must agree.
-//! 4. For waits that are not for a lock: functions of known thread pools ([`pool`]), and names of threads that only one runtime creates.
+//! 4. For waits that are not for a lock: functions of known thread pools (`pool`), and names of threads that only one
+//!    runtime creates.
 //!
 //! Without any of these a wait stays [`Kind::Unknown`]. Offsets were measured on running programs; the file of each
 //! runtime names versions and sources. Memory may change while it is read and may hold anything: every function here
@@ -207,7 +208,8 @@ pub fn classify(wait: &Wait<'_>) -> Verdict {
     let verdict = first(&|runtime| runtime.by_calls(wait, &calls))
         .map(|verdict| label_guess(wait, calls.len(), verdict))
         .or_else(|| first(&|runtime| runtime.by_memory(wait)));
-    // What an idle worker or a runtime's own thread is parked on matters less than whose thread it is; but it may wait for a lock like any.
+    // What an idle worker or a runtime's own thread is parked on matters less than whose thread it is; but it may wait
+    // for a lock like any.
     let waits_for_news = verdict.as_ref().is_none_or(|verdict| {
         matches!(
             verdict.kind,
@@ -227,7 +229,8 @@ pub fn classify(wait: &Wait<'_>) -> Verdict {
         })
 }
 
-/// Says so when names came from frames that were found by scanning the stack: they may be left over from an earlier call.
+/// Says so when names came from frames that were found by scanning the stack: they may be left over from an earlier
+/// call.
 fn label_guess(wait: &Wait<'_>, calls: usize, mut verdict: Verdict) -> Verdict {
     if wait.frames.iter().take(calls).any(|frame| frame.guessed) {
         verdict.evidence.push_str(" (by guessed frames)");

@@ -63,8 +63,8 @@ pub(super) fn base_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// Strips what tools append to or put before a name: `@@GLIBC_2.34`, `.constprop.0`, ` [clone .cold]`, `::h0123456789abcdef`,
-/// the return type of a C++ template, and the `<` of Rust's `<Type as Trait>::method`.
+/// Strips what tools append to or put before a name: `@@GLIBC_2.34`, `.constprop.0`, ` [clone .cold]`,
+/// `::h0123456789abcdef`, the return type of a C++ template, and the `<` of Rust's `<Type as Trait>::method`.
 fn plain(name: &str) -> &str {
     let name = match name.char_indices().nth(MAX_NAME) {
         Some((end, _)) => name.get(..end).unwrap_or(name),

@@ -1,9 +1,9 @@
-//! `parking_lot` 0.11 and 0.12: the futex is a word of the waiting thread's own `ThreadData`, the lock's address is the key it parked
-//! under, and the lock is one byte or word whose bits say that somebody is parked.
+//! `parking_lot` 0.11 and 0.12: the futex is a word of the waiting thread's own `ThreadData`, the lock's address is the
+//! key it parked under, and the lock is one byte or word whose bits say that somebody is parked.
 //!
-//! Sources: `parking_lot_core` 0.9 `src/parking_lot.rs` (`ThreadData`), `parking_lot` 0.12 `src/raw_mutex.rs`, `raw_rwlock.rs`,
-//! `condvar.rs`, `once.rs`. rustc orders the fields of `ThreadData` as it likes, so the key is looked for, and taken only when the lock
-//! it points to has its parked bit set and the same pointer is on the waiter's stack.
+//! Sources: `parking_lot_core` 0.9 `src/parking_lot.rs` (`ThreadData`), `parking_lot` 0.12 `src/raw_mutex.rs`,
+//! `raw_rwlock.rs`, `condvar.rs`, `once.rs`. rustc orders the fields of `ThreadData` as it likes, so the key is looked
+//! for, and taken only when the lock it points to has its parked bit set and the same pointer is on the waiter's stack.
 
 use super::{Runtime, Verdict, Wait, name::Call};
 use crate::model::Kind;
@@ -13,7 +13,8 @@ pub(super) struct ParkingLot;
 
 /// Name in reports.
 const NAME: &str = "parking_lot";
-/// Where the key can lie relative to the futex, as measured first: of five fields, the four pointer-sized ones come before or after the rest.
+/// Where the key can lie relative to the futex, as measured first: of five fields, the four pointer-sized ones come
+/// before or after the rest.
 const KEY_FROM_FUTEX: &[i64] = &[-32, 8, -24, -16, -8, 16, 24, 32];
 /// Words of the waiter's stack looked at: `park` and `lock_slow` have large frames in unoptimised builds.
 const STACK_WORDS: u64 = 256;
@@ -133,7 +134,8 @@ fn lock(wait: &Wait<'_>, object: Object, key: u64) -> Option<u64> {
     (fits && (address % 8 == 0 || !object.is_word())).then_some(address)
 }
 
-/// Whether a lock's state says that somebody is parked under this bit, behind a writer or a believable number of readers.
+/// Whether a lock's state says that somebody is parked under this bit, behind a writer or a believable number of
+/// readers.
 fn rwlock(state: u64, parked: u64) -> bool {
     state & parked != 0 && state > 3 && state >> RWLOCK_READERS_SHIFT < MAX_READERS
 }

@@ -1,5 +1,7 @@
 //! POSIX primitives by the name of the C library's function, and the C library by names, module and layout.
 
+use std::fmt::Write as _;
+
 use holdup_abi::futex;
 
 use super::{Runtime, Verdict, Wait, glibc, musl, name::Call};
@@ -14,8 +16,8 @@ enum Library {
     Musl,
 }
 
-/// Function names without leading underscores. Both libraries and C11's `<threads.h>`; glibc's internal names are seen where its
-/// debug symbols are installed.
+/// Function names without leading underscores. Both libraries and C11's `<threads.h>`; glibc's internal names are seen
+/// where its debug symbols are installed.
 const FUNCTIONS: &[(&str, Kind)] = &[
     ("pthread_mutex_lock", Kind::Mutex),
     ("pthread_mutex_lock_full", Kind::Mutex),
@@ -117,7 +119,10 @@ pub(super) const MUSL: &[&str] = &["ld-musl-", "libc.musl-"];
 
 fn library(calls: &[Call<'_>]) -> Option<Library> {
     calls.iter().find_map(|call| {
-        if call.in_module(GLIBC) || is_glibc_name(call) {
+        // Debian's musl is mapped by its real name, which glibc's never is.
+        if call.module == "libc.so" {
+            Some(Library::Musl)
+        } else if call.in_module(GLIBC) || is_glibc_name(call) {
             Some(Library::Glibc)
         } else if call.in_module(MUSL) || is_musl_name(call) {
             Some(Library::Musl)
@@ -137,12 +142,19 @@ impl Runtime for Posix {
         let mut verdict = located(wait, kind, library);
         verdict.evidence = format!("called from {}", call.c_name());
         // glibc's own locks (malloc, stdio, the loader) are plain words with no owner beside them.
-        let named = calls.iter().any(|call| {
-            let name = call.c_name();
-            name.starts_with("pthread_") || name.starts_with("mtx_") || name.starts_with("cnd_")
-        });
-        if kind == Kind::Mutex && !named && verdict.runtime == Some(glibc::NAME) {
-            verdict.owner = None;
+        let named = calls
+            .iter()
+            .any(|call| self::kind(call).is_some() && !call.c_name().starts_with("lll_"));
+        if kind == Kind::Mutex && verdict.runtime == Some(glibc::NAME) {
+            if !named {
+                verdict.owner = None;
+            } else if let (None, Some(tid)) = (&verdict.owner, glibc::mutex::owner_word(wait)) {
+                // A thread that ended with the mutex locked, or one of another process.
+                let _ = write!(
+                    verdict.evidence,
+                    "; owner {tid} is no live thread of the process"
+                );
+            }
         }
         Some(verdict)
     }
@@ -152,8 +164,8 @@ impl Runtime for Posix {
     }
 }
 
-/// Inside `pthread_cond_wait` a woken thread waits for its mutex. glibc then expects the word of a contended mutex with `FUTEX_WAIT`;
-/// a wait for the signal expects 0 or is `FUTEX_WAIT_BITSET`. In musl only the mutex's layout tells.
+/// Inside `pthread_cond_wait` a woken thread waits for its mutex. glibc then expects the word of a contended mutex with
+/// `FUTEX_WAIT`; a wait for the signal expects 0 or is `FUTEX_WAIT_BITSET`. In musl only the mutex's layout tells.
 fn regains_mutex(wait: &Wait<'_>, library: Option<Library>) -> bool {
     if wait.command() != futex::WAIT {
         return false;
@@ -166,7 +178,8 @@ fn regains_mutex(wait: &Wait<'_>, library: Option<Library>) -> bool {
     }
 }
 
-/// Address and holder of a lock of a known kind. Without a known library both layouts are tried, and only an object that fits counts.
+/// Address and holder of a lock of a known kind. Without a known library both layouts are tried, and only an object
+/// that fits counts.
 fn located(wait: &Wait<'_>, kind: Kind, library: Option<Library>) -> Verdict {
     let in_glibc = || -> Option<Verdict> {
         let found = |address| Verdict::new(kind, glibc::NAME, address, "");

@@ -1,9 +1,10 @@
-//! CPython 3.2 to 3.13 on Linux: `PyThread_type_lock` is a POSIX semaphore, whose address is the lock's identity, and the GIL is a mutex
-//! with a condition variable. 3.14 parks on a semaphore of the waiter's own stack.
+//! CPython 3.2 to 3.13 on Linux: `PyThread_type_lock` is a POSIX semaphore, whose address is the lock's identity, and
+//! the GIL is a mutex with a condition variable. 3.14 parks on a semaphore of the waiter's own stack.
 //!
-//! A `threading.Lock` is reported as `unknown` unless an `RLock` or a lock object's internals called: `Condition.wait`, `Queue.get`
-//! and `Event.wait` block in the same `Lock.acquire`, so idle workers and a contended lock look the same from native frames. Sources:
-//! `Python/thread_pthread.h`, `Modules/_threadmodule.c`, `Python/ceval_gil.c`, `Python/parking_lot.c`, `Python/lock.c`.
+//! A `threading.Lock` is reported as `unknown` unless an `RLock` or a lock object's internals called: `Condition.wait`,
+//! `Queue.get` and `Event.wait` block in the same `Lock.acquire`, so idle workers and a contended lock look the same
+//! from native frames. Sources: `Python/thread_pthread.h`, `Modules/_threadmodule.c`, `Python/ceval_gil.c`,
+//! `Python/parking_lot.c`, `Python/lock.c`.
 
 use super::{
     Runtime, Verdict, Wait,

@@ -2,7 +2,8 @@
 //!
 //! `std::sys::*::Mutex` is one word; `RwLock` is a state word, on which readers wait, and a word on which writers wait;
 //! `Condvar` and `Once` are one word. None of them stores a holder. Measured on 1.95; sources
-//! `library/std/src/sys/sync/{mutex,rwlock,condvar,once,thread_parking}/futex.rs` (`sys/unix/locks/futex_*.rs` up to 1.76).
+//! `library/std/src/sys/sync/{mutex,rwlock,condvar,once,thread_parking}/futex.rs`, up to 1.76
+//! `library/std/src/sys/unix/locks/futex_*.rs`.
 //! Only names tell: the words alone (2, 0, all-ones) are those of many other locks.
 
 use super::{Runtime, Verdict, Wait, name::Call};

@@ -1,4 +1,5 @@
-//! Live threads of a process, by the ids that the process itself uses: lock words in a container hold ids of the container's pid namespace.
+//! Live threads of a process, by the ids that the process itself uses: lock words in a container hold ids of the
+//! container's pid namespace.
 
 use std::{cell::OnceCell, collections::HashMap, fs, path::PathBuf};
 
@@ -7,8 +8,8 @@ const MAX_THREADS: usize = 1 << 18;
 /// Longest `status` file that is looked at.
 const MAX_STATUS_BYTES: usize = 16 << 10;
 
-/// Finds live threads of one process. Cheap for a process in holdup's own pid namespace; for others, all thread ids are read once, at the
-/// first question, so that a new value is wanted for each snapshot.
+/// Finds live threads of one process. Cheap for a process in holdup's own pid namespace; for others, all thread ids are
+/// read once, at the first question, so that a new value is wanted for each snapshot.
 #[derive(Debug)]
 pub struct Threads {
     pid: u32,

@@ -25,6 +25,16 @@ pub fn frame(function: &str, file: &str, line: u32) -> Frame {
     }
 }
 
+/// A frame of the lock's own machinery.
+fn libc(function: &str) -> Frame {
+    Frame {
+        function: Some(function.to_owned()),
+        module: Some("/usr/lib/x86_64-linux-gnu/libc.so.6".to_owned()),
+        offset: 0x8_0000 + function.len() as u64,
+        ..Frame::default()
+    }
+}
+
 /// A lock that nobody waited for.
 pub fn lock(pid: u32, address: u64, kind: Kind) -> Lock {
     Lock {
@@ -88,6 +98,8 @@ fn refresh_stack() -> Vec<Frame> {
     inlined.inlined = true;
     inlined.offset = 0x1000 + 88;
     vec![
+        libc("__futex_abstimed_wait_common"),
+        libc("pthread_mutex_lock"),
         inlined,
         frame("refresh_config", "config.c", 88),
         frame("handle_request", "server.c", 210),

@@ -54,12 +54,6 @@ pub fn base(path: &str) -> &str {
     }
 }
 
-/// The stack as tables show it, innermost first: the one place through which they take it.
-#[must_use]
-pub fn application_frames(frames: &[Frame]) -> &[Frame] {
-    frames
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

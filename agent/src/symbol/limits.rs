@@ -26,6 +26,9 @@ pub struct Limits {
     pub frames: usize,
     /// Words looked at in one search for a return address.
     pub scan_words: usize,
+    /// Longest time that one stack is unwound. An ordinary one takes microseconds, and one that first has a large
+    /// file's tables read some ten milliseconds; a file made to be slow could otherwise take minutes.
+    pub stack_time: Duration,
     /// Shortest time between two readings of one process's mappings or perf map.
     pub refresh: Duration,
 }
@@ -37,12 +40,13 @@ impl Default for Limits {
             modules: 512,
             section_bytes: 64 << 20,
             symbol_bytes: 256 << 20,
-            total_symbol_bytes: 512 << 20,
+            total_symbol_bytes: 256 << 20,
             resolvers: 64,
             symbols: 65_536,
             perf_map_bytes: 64 << 20,
             frames: 128,
             scan_words: 512,
+            stack_time: Duration::from_secs(1),
             refresh: Duration::from_secs(1),
         }
     }
@@ -75,13 +79,15 @@ losses! {
     module_limit,
     /// A module's unwind or symbol sections were left out because of a limit on their size.
     module_too_large,
-    /// Debug information was left out because of [`Limits::symbol_bytes`]: names without lines.
+    /// Debug information was left out because of [`Limits::symbol_bytes`], an absurdly large unit, or a compression
+    /// other than zlib: names without lines.
     debug_too_large,
     /// A module's symbols could not be parsed.
     symbols_unreadable,
     /// An address space was dropped because of [`Limits::spaces`] or [`Limits::modules`].
     space_evicted,
-    /// A stack ended at unreadable memory, at code that could not be unwound, or at [`Limits::frames`].
+    /// A stack ended at unreadable memory, at code that could not be unwound, at [`Limits::frames`], or
+    /// at [`Limits::stack_time`].
     unwind_truncated,
     /// A frame got no function name.
     unsymbolized,

@@ -19,6 +19,8 @@ use crate::proc::{
 
 /// Largest vdso, in bytes; real ones have two to four pages.
 const MAX_VDSO: u64 = 64 << 10;
+/// Executable mappings of one process whose files are looked at; a browser or a JVM has some hundred.
+const MAX_EXECUTABLE: usize = 4096;
 /// Most that the time between two readings grows by.
 const MAX_PATIENCE: u32 = 8;
 
@@ -49,17 +51,19 @@ pub fn read(
     let mut news = false;
     let left_out = std::mem::take(&mut space.left_out);
     let known = std::mem::replace(&mut space.maps, maps);
-    for index in 0..space.maps.0.len() {
-        let Some(mapping) = space.maps.0.get(index).cloned() else {
-            break;
-        };
+    let executable: Vec<_> = space
+        .maps
+        .0
+        .iter()
+        .filter(|mapping| mapping.executable)
+        .take(MAX_EXECUTABLE)
+        .cloned()
+        .collect();
+    for mapping in executable {
         let old = known.find(mapping.start).is_some_and(|old| *old == mapping);
-        news |= mapping.executable && !old;
-        let again = left_out.contains(&mapping.start);
-        if mapping.executable
-            && (!old || again)
-            && !add(space, &mapping, &root, table, limits, losses)
-        {
+        news |= !old;
+        let wanted = !old || left_out.contains(&mapping.start);
+        if wanted && !add(space, &mapping, &root, table, limits, losses) {
             space.left_out.push(mapping.start);
         }
     }
@@ -110,7 +114,8 @@ fn add(
         }
         None if table.len() >= limits.modules => return false,
         None => {
-            let Ok(module) = Module::new(table.number(), image, root, &mapping.path, limits) else {
+            let Ok(module) = Module::new(table.number(&key), image, root, &mapping.path, limits)
+            else {
                 losses.module_unreadable += 1;
                 return true;
             };

@@ -22,7 +22,7 @@ mod unwind;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, fmt::Write as _};
+use std::{collections::HashMap, fmt::Write as _, time::Instant};
 
 use holdup_abi::record::Regs;
 
@@ -206,6 +206,7 @@ impl Symbols {
         let bounds = Bounds {
             frames: self.limits.frames.max(1),
             scan_words: self.limits.scan_words,
+            deadline: Instant::now() + self.limits.stack_time,
         };
         self.spaces
             .get(&space)

@@ -178,6 +178,14 @@ impl Code for AddressSpace {
             })?;
             instance.module.image.fill(offset, buffer).then_some(())
         };
-        in_file().is_some() || Process { pid: self.pid }.read(start, buffer)
+        if in_file().is_some() {
+            return true;
+        }
+        // Generated code may begin with its mapping: what is before is no part of an instruction.
+        let first = self.maps.find(address.saturating_sub(1));
+        let missing = first.map_or(0, |mapping| mapping.start.saturating_sub(start));
+        let (before, code) = buffer.split_at_mut((missing as usize).min(buffer.len()));
+        before.fill(0);
+        Process { pid: self.pid }.read(start.saturating_add(missing), code)
     }
 }

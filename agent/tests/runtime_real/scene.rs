@@ -4,7 +4,8 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{self, Child, Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -33,8 +34,24 @@ pub struct Running {
     pub truths: Vec<Truth>,
 }
 
+impl Running {
+    /// The process that a wrapper started.
+    pub fn only_child(&self) -> u32 {
+        let path = format!("/proc/{0}/task/{0}/children", self.pid);
+        fs::read_to_string(path).unwrap().trim().parse().unwrap()
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
+        // Killing the first process of a pid namespace ends all of it; a wrapper alone would leave it behind.
+        let children = format!("/proc/{0}/task/{0}/children", self.pid);
+        for child in fs::read_to_string(children)
+            .unwrap_or_default()
+            .split_whitespace()
+        {
+            let _ = Command::new("kill").args(["-9", child]).status();
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -43,11 +60,15 @@ impl Drop for Running {
 /// Compiles `source` (a path below `agent/tests`) and returns the program.
 pub fn compile(source: &str, compiler: &str, flags: &[&str]) -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
-        "{}-{compiler}-{:x}",
+    // Tests run at once, and a program that runs cannot be overwritten.
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!(
+        "{}-{}-{count}",
         source.replace(['/', '.'], "_"),
-        flags.concat().len()
-    ));
+        process::id()
+    );
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let status = Command::new(compiler)
         .arg(tests.join(source))
         .args(flags)
@@ -63,10 +84,17 @@ pub fn compile(source: &str, compiler: &str, flags: &[&str]) -> PathBuf {
 
 /// Starts `program` and waits until all its threads are parked.
 pub fn run(program: &Path) -> Running {
-    let child = Command::new(program)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    start(&mut Command::new(program))
+}
+
+/// As [`run`], under another program.
+pub fn run_with(wrapper: &str, arguments: &[&str], program: &Path) -> Running {
+    start(Command::new(wrapper).args(arguments).arg(program))
+}
+
+fn start(command: &mut Command) -> Running {
+    let program = PathBuf::from(command.get_args().last().unwrap_or(command.get_program()));
+    let child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut running = Running {
         pid: child.id(),
         child,
@@ -75,11 +103,13 @@ pub fn run(program: &Path) -> Running {
     for line in BufReader::new(running.child.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
         if line == "ready" {
+            // Nobody else starts it; the file is no longer needed.
+            let _ = fs::remove_file(&program);
             return running;
         }
         running.truths.push(parse(&line));
     }
-    panic!("{} ended before it was ready", program.display());
+    panic!("{command:?} ended before it was ready");
 }
 
 fn parse(line: &str) -> Truth {

@@ -88,7 +88,8 @@ fn strict(wait: &Wait<'_>, version: &Version) -> Option<u64> {
 
 /// Twelve words must fit together.
 pub(in crate::runtime) fn by_memory(wait: &Wait<'_>) -> Option<Verdict> {
-    // Up to 2.40 the expected value is 0, later the group's signal count; up to 2.33 a wait without timeout is FUTEX_WAIT.
+    // Up to 2.40 the expected value is 0, later the group's signal count; up to 2.33 a wait without timeout is
+    // FUTEX_WAIT.
     if !matches!(wait.command(), futex::WAIT | futex::WAIT_BITSET) || wait.word()? != wait.value {
         return None;
     }

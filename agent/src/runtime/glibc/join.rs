@@ -1,4 +1,5 @@
-//! `pthread_join`: waits for the kernel to clear `tid` in `struct pthread`, shared, since the kernel's wake is (`nptl/pthread_join_common.c`).
+//! `pthread_join`: waits for the kernel to clear `tid` in `struct pthread`, shared, since the kernel's wake is
+//! (`nptl/pthread_join_common.c`).
 
 use holdup_abi::futex;
 

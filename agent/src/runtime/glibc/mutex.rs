@@ -33,12 +33,17 @@ fn kind(wait: &Wait<'_>) -> Option<u32> {
         .filter(|kind| kind & !ALL == 0)
 }
 
-/// Owner of a mutex that is known to be one; none when unlocked, in hand-over, or of a dead thread.
-pub(in crate::runtime) fn owner(wait: &Wait<'_>) -> Option<Owner> {
+/// Id in the owner word of a mutex that is known to be one; none when unlocked or in hand-over.
+pub(in crate::runtime) fn owner_word(wait: &Wait<'_>) -> Option<u32> {
     kind(wait)?;
     // A lock that has no owner word (malloc's, stdio's) reads something else there; a free mutex reads 0 in the lock.
     wait.word().filter(|word| *word != 0)?;
-    wait.owner(wait.u32_at(wait.address, OWNER)?, KNOWN_BY)
+    wait.u32_at(wait.address, OWNER).filter(|tid| *tid != 0)
+}
+
+/// The live owner of a mutex that is known to be one.
+pub(in crate::runtime) fn owner(wait: &Wait<'_>) -> Option<Owner> {
+    wait.owner(owner_word(wait)?, KNOWN_BY)
 }
 
 /// Whether a priority-inheritance word with holder `tid` is that of a glibc mutex.
@@ -48,8 +53,8 @@ pub(in crate::runtime) fn is_priority_inheritance(wait: &Wait<'_>, tid: u32) -> 
         && wait.u32_at(wait.address, OWNER) == Some(tid)
 }
 
-/// All 40 bytes must fit: a lock word that has sleepers, a live owner, a user, valid kind bits that fit the operation, and a list that
-/// only robust mutexes use.
+/// All 40 bytes must fit: a lock word that has sleepers, a live owner, a user, valid kind bits that fit the operation,
+/// and a list that only robust mutexes use.
 pub(in crate::runtime) fn by_memory(wait: &Wait<'_>) -> Option<Verdict> {
     if !matches!(wait.command(), futex::WAIT | futex::WAIT_BITSET) {
         return None;

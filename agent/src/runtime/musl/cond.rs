@@ -56,8 +56,8 @@ pub(in crate::runtime) fn locate_cond(wait: &Wait<'_>) -> Option<u64> {
     })
 }
 
-/// The instance of a barrier that a thread known to wait for one waits for: the first waiter keeps it on its stack, and the barrier itself
-/// cannot be told from there. All waiters of one round have the same.
+/// The instance of a barrier that a thread known to wait for one waits for: the first waiter keeps it on its stack, and
+/// the barrier itself cannot be told from there. All waiters of one round have the same.
 pub(in crate::runtime) fn locate_barrier(wait: &Wait<'_>) -> Option<u64> {
     // The first waiter waits for `finished`, which it has set to 1; the others for `last`, which is 0.
     let offset = match wait.value {

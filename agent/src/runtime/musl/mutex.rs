@@ -51,8 +51,8 @@ pub(in crate::runtime) fn priority_inheritance(wait: &Wait<'_>) -> Option<u64> {
     (kind & PRIORITY_INHERIT != 0 && linked).then_some(base)
 }
 
-/// All 40 bytes must fit: the type, the word that this type has while somebody sleeps, the count of sleepers, and a list that only
-/// mutexes with an owner use.
+/// All 40 bytes must fit: the type, the word that this type has while somebody sleeps, the count of sleepers, and a
+/// list that only mutexes with an owner use.
 pub(in crate::runtime) fn by_memory(wait: &Wait<'_>) -> Option<Verdict> {
     let (base, kind) = object(wait)?;
     let waiters = wait.u32_at(base, WAITERS)?;

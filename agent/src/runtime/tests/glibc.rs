@@ -66,6 +66,17 @@ fn a_named_mutex_is_one_whatever_its_memory_says_and_only_live_owners_count() {
         "in hand-over"
     );
     assert_eq!(ask(&glibc_mutex(2, 4711, 1, 0, [0, 0])), known(0), "dead");
+    let dead = wait(
+        &glibc_mutex(2, 4711, 1, 0, [0, 0]),
+        LOCK,
+        PRIVATE_WAIT,
+        2,
+        stack,
+    );
+    assert_eq!(
+        dead.evidence,
+        "called from pthread_mutex_lock; owner 4711 is no live thread of the process"
+    );
     assert_eq!(ask(&Bytes::default()), known(0), "unreadable");
 }
 

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{
-    model::{Capture, Lock, Outcomes, Site},
+    model::{Capture, Lock, Outcomes},
     sink::{name, text, units},
 };
 
 use super::{
     Options, footer, histogram, lock,
     page::{Page, Style},
+    sites::{self, Path},
     stack,
 };
 
@@ -202,7 +203,8 @@ fn details(page: &mut Page, lock: &Lock, comm: &str) {
     if let Some(ended) = outcomes(&lock.outcomes) {
         page.detail("ended", &ended, Style::Plain);
     }
-    for (index, site) in lock.sites.iter().take(SITES).enumerate() {
+    let paths = sites::merge(&lock.sites);
+    for (index, site) in paths.iter().take(SITES).enumerate() {
         let label = share(site, lock);
         let mut seen = Vec::new();
         if site.waits > 0 || site.waiters == 0 {
@@ -216,9 +218,9 @@ fn details(page: &mut Page, lock: &Lock, comm: &str) {
             seen.push(format!("{} waiting now", units::count(site.waiters)));
         }
         page.detail(&label, &seen.join(", "), Style::Plain);
-        stack::write(page, &site.frames, if index == 0 { 6 } else { 3 });
+        stack::write(page, site.frames, if index == 0 { 6 } else { 3 });
     }
-    if let Some(more @ 1..) = lock.sites.len().checked_sub(SITES) {
+    if let Some(more @ 1..) = paths.len().checked_sub(SITES) {
         page.detail(
             "",
             &format!(
@@ -253,7 +255,7 @@ fn outcomes(outcomes: &Outcomes) -> Option<String> {
 }
 
 /// Share of the lock's waits; of those who wait now when none has finished.
-fn share(site: &Site, lock: &Lock) -> String {
+fn share(site: &Path<'_>, lock: &Lock) -> String {
     if lock.waits > 0 {
         units::percent(site.waits, lock.waits)
     } else {

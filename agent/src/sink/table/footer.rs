@@ -14,12 +14,12 @@ use super::page::{Page, Style};
 /// Most lines of either kind: the documents may come from a file.
 const MOST: usize = 32;
 
-/// Writes losses that are not 0 and probes that are not available.
+/// Writes losses that are not 0 and probes that are not available, unless another way to the same signal is.
 pub fn write(page: &mut Page, loss: &BTreeMap<String, u64>, plan: &[PlanEntry]) {
     let lost: Vec<_> = loss.iter().filter(|&(_, &n)| n > 0).take(MOST).collect();
     let unavailable: Vec<_> = plan
         .iter()
-        .filter(|entry| entry.status == Status::Unavailable)
+        .filter(|entry| entry.status == Status::Unavailable && !has_alternative(entry, plan))
         .take(MOST)
         .collect();
     if page.has_guessed() || !lost.is_empty() || !unavailable.is_empty() {
@@ -46,6 +46,20 @@ pub fn write(page: &mut Page, loss: &BTreeMap<String, u64>, plan: &[PlanEntry]) 
     {
         page.paragraph(&format!("not available: {probe}: {reason}"), Style::Dim);
     }
+}
+
+/// Whether the same signal is had in another way: `futex (tracepoint)` for `futex (fentry)`.
+fn has_alternative(missing: &PlanEntry, plan: &[PlanEntry]) -> bool {
+    let Some((signal, _)) = missing.probe.split_once(" (") else {
+        return false;
+    };
+    plan.iter().any(|entry| {
+        entry.status == Status::Attached
+            && entry
+                .probe
+                .split_once(" (")
+                .is_some_and(|(other, _)| other == signal)
+    })
 }
 
 fn describe(name: &str) -> Option<&'static str> {

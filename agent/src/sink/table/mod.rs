@@ -6,6 +6,7 @@ mod footer;
 mod histogram;
 mod lock;
 mod page;
+mod sites;
 mod snapshot;
 mod stack;
 mod threads;

@@ -10,7 +10,7 @@ use crate::{
 use super::{
     Options, footer, lock,
     page::{Page, Style},
-    stack,
+    sites, stack,
     threads::{self, Group},
 };
 
@@ -190,9 +190,9 @@ fn stacks(page: &mut Page, lock: &Lock, threads: Vec<&Thread>) {
         stack::write(page, &group.first.frames, frames_shown(index));
     }
     if groups.is_empty() {
-        for (index, site) in lock.sites.iter().take(STACKS).enumerate() {
+        for (index, site) in sites::merge(&lock.sites).iter().take(STACKS).enumerate() {
             page.detail(&units::count(site.waiters), "waiting", Style::Plain);
-            stack::write(page, &site.frames, frames_shown(index));
+            stack::write(page, site.frames, frames_shown(index));
         }
     }
     if let Some(more @ 1..) = groups.len().checked_sub(STACKS) {

@@ -75,6 +75,20 @@ fn losses_of_zero_are_not_mentioned() {
     assert!(!capture(&clean, &PLAIN).contains("lost"));
 }
 
+#[test]
+fn a_probe_is_not_missed_where_its_alternative_is_attached() {
+    let missing = "not available: futex_enter (kprobe): no";
+    let mut document = fixture::capture();
+    document.plan.push(crate::model::plan::PlanEntry {
+        probe: "futex_enter (kprobe)".to_owned(),
+        status: crate::model::plan::Status::Unavailable,
+        reason: "no".to_owned(),
+    });
+    assert!(!capture(&document, &PLAIN).contains(missing));
+    document.plan.remove(0);
+    assert!(capture(&document, &PLAIN).contains(missing));
+}
+
 /// A small generator (xorshift), so that failures repeat.
 struct Random(u64);
 

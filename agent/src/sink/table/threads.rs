@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use crate::{
-    model::{Frame, snapshot::Thread},
+    model::snapshot::Thread,
     sink::{text, units},
 };
+
+use super::stack;
 
 /// Threads that do the same at the same place.
 #[derive(Debug)]
@@ -51,7 +53,7 @@ pub fn doing(thread: &Thread, oldest_ns: Option<u64>, count: u64) -> String {
 }
 
 /// What makes threads alike.
-type Key<'a> = (u32, &'a str, Option<&'a str>, &'a [Frame]);
+type Key<'a> = (u32, &'a str, Option<&'a str>, stack::Key<'a>);
 
 /// Groups threads, largest group first; groups of the same size in order of appearance.
 pub fn group<'a>(threads: impl IntoIterator<Item = &'a Thread>) -> Vec<Group<'a>> {
@@ -62,7 +64,7 @@ pub fn group<'a>(threads: impl IntoIterator<Item = &'a Thread>) -> Vec<Group<'a>
             thread.pid,
             thread.state.as_str(),
             thread.syscall.as_deref(),
-            thread.frames.as_slice(),
+            stack::key(&thread.frames),
         );
         let index = *index_of.entry(key).or_insert(groups.len());
         match groups.get_mut(index) {

@@ -23,11 +23,16 @@ use super::{
 
 /// Unwind rules remembered per module; more distinct call sites than this are rare, and are computed again.
 const MAX_ROWS: usize = 4096;
-const PAGE: u64 = 4096;
+/// The largest page there is: a segment is mapped from the start of its first page on.
+const PAGE: u64 = if cfg!(target_arch = "aarch64") {
+    1 << 16
+} else {
+    1 << 12
+};
 
 /// An open ELF file with what was derived from it. It stays usable after its processes are gone.
 pub struct Module {
-    /// Never given to another module.
+    /// The same for the same file, and never given to another one.
     pub number: u64,
     /// The file.
     pub image: Image,

@@ -16,11 +16,15 @@ pub enum Key {
     Vdso(Box<[u8]>),
 }
 
+/// Most origins whose number is remembered.
+const MAX_NUMBERS: usize = 8192;
+
 /// Modules by origin. It owns none: the address spaces do.
 #[derive(Default)]
 pub struct Table {
     modules: HashMap<Key, Weak<Module>>,
-    numbers: u64,
+    numbers: HashMap<Key, u64>,
+    last: u64,
 }
 
 impl Table {
@@ -34,10 +38,17 @@ impl Table {
         self.modules.insert(key, Rc::downgrade(module));
     }
 
-    /// A number for the next module.
-    pub fn number(&mut self) -> u64 {
-        self.numbers += 1;
-        self.numbers
+    /// The number for a module made from `key`: the same as last time, so that a program that is started again finds
+    /// its symbols still read.
+    pub fn number(&mut self, key: &Key) -> u64 {
+        if self.numbers.len() >= MAX_NUMBERS {
+            self.numbers.clear();
+        }
+        let last = &mut self.last;
+        *self.numbers.entry(key.clone()).or_insert_with(|| {
+            *last += 1;
+            *last
+        })
     }
 
     /// How many are open.

@@ -4,6 +4,7 @@ pub mod name;
 pub mod perf_map;
 mod resolver;
 mod slim;
+mod units;
 
 use std::{collections::HashMap, rc::Rc};
 

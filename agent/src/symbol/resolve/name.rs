@@ -120,19 +120,25 @@ mod tests {
 
     #[test]
     fn a_name_that_doubles_itself_is_bounded() {
-        // Each template names the one before twice: 2^40 characters when written out.
+        // Each template names the one before twice: 2^30 times when written out. Its number among what can be
+        // referred to goes up by two: the template, and the template with its arguments.
+        let digit = |value: usize| {
+            char::from_digit(value as u32, 36)
+                .unwrap()
+                .to_ascii_uppercase()
+        };
+        let reference = |number: usize| match number - 1 {
+            value if value < 36 => format!("S{}_", digit(value)),
+            value => format!("S{}{}_", digit(value / 36), digit(value % 36)),
+        };
         let mut mangled = "_Z1fI1aE1bI".to_owned();
-        for index in 0..40 {
-            let digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ".as_bytes();
-            let code = |index: usize| match index {
-                0 => "S_".to_owned(),
-                index if index <= 36 => format!("S{}_", digits[index - 1] as char),
-                index => format!("S1{}_", digits[index - 37] as char),
-            };
-            mangled.push_str(&format!("1cI{0}{0}E", code(index)));
+        for step in 0..30 {
+            let argument = reference(if step == 0 { 1 } else { 2 + 2 * step });
+            mangled.push_str(&format!("1cI{argument}{argument}E"));
         }
         mangled.push('E');
-        assert!(symbol(&mangled).len() <= MAX_NAME);
+        let name = symbol(&mangled);
+        assert!(name.ends_with('…') && name.len() <= MAX_NAME, "{name}");
     }
 
     proptest::proptest! {

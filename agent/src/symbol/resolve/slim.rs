@@ -12,6 +12,7 @@ use std::{
     os::fd::{FromRawFd as _, OwnedFd},
 };
 
+use super::units;
 use crate::symbol::module::{
     Module,
     elf::{self, Elf},
@@ -152,20 +153,20 @@ impl Writer {
 
     /// True when there was no room.
     fn debug(&mut self, image: &Image, elf: &Elf) -> io::Result<bool> {
-        let (start, sections) = (self.at, self.headers.len());
+        let (start, sections, names) = (self.at, self.headers.len(), self.names.len());
         for section in DEBUG.iter().filter_map(|name| elf.section(name)) {
-            let room = self.room();
-            match elf::contents(image, section, room) {
-                Some(bytes) => self.add(&section.name, PROGBITS, 0, 0, &bytes)?,
-                None => {
-                    // Some sections without the others would only mislead.
-                    self.headers.truncate(sections);
-                    self.file.set_len(start)?;
-                    self.file.seek(io::SeekFrom::Start(start))?;
-                    self.at = start;
-                    return Ok(true);
-                }
-            }
+            let bytes = elf::contents(image, section, self.room())
+                .filter(|bytes| units::acceptable(&section.name, bytes));
+            let Some(bytes) = bytes else {
+                // Some sections without the others would only mislead.
+                self.headers.truncate(sections);
+                self.names.truncate(names);
+                self.file.set_len(start)?;
+                self.file.seek(io::SeekFrom::Start(start))?;
+                self.at = start;
+                return Ok(true);
+            };
+            self.add(&section.name, PROGBITS, 0, 0, &bytes)?;
         }
         Ok(false)
     }

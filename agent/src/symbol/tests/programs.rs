@@ -178,6 +178,26 @@ fn a_debug_file_that_does_not_fit_is_not_used() {
 }
 
 #[test]
+fn compressed_debug_information() {
+    let scratch = Scratch::new("compressed");
+    let flags = ["-O2", "-g", "-gz=zlib"];
+    let program = compile(&scratch, "program", C, "cc", &flags);
+    check(&parked(&program).stack(&mut symbols()), C, false);
+}
+
+#[test]
+fn stripped_with_dynamic_symbols() {
+    let scratch = Scratch::new("dynamic");
+    let flags = ["-O2", "-g", "-rdynamic"];
+    let program = compile(&scratch, "program", C, "cc", &flags);
+    run("strip", &["--strip-all", text(&program)]);
+    let frames = parked(&program).stack(&mut symbols());
+    let take = frame(&frames, "take_the_lock");
+    assert_eq!((take.line, take.guessed), (None, false));
+    frame(&frames, "thread");
+}
+
+#[test]
 fn static_musl() {
     let scratch = Scratch::new("musl");
     let program = compile(
@@ -271,6 +291,88 @@ fn sampled_and_then_dead() {
     assert_eq!(symbols.losses().maps_unreadable, 0);
     symbols.load(space);
     assert_eq!(symbols.losses().maps_unreadable, 1);
+}
+
+#[test]
+fn another_program_in_the_same_process_is_another_space() {
+    let scratch = Scratch::new("exec");
+    let program = compile(&scratch, "program", C, "cc", &["-O2", "-g"]);
+    let go = scratch.path("go");
+    let script = format!(
+        "while [ ! -e {} ]; do sleep 0.01; done; exec {}",
+        text(&go),
+        text(&program)
+    );
+    let mut command = Command::new("sh");
+    let parked = Parked::start(command.args(["-c", &script]), 0);
+    let mut symbols = Symbols::new(Limits {
+        refresh: std::time::Duration::ZERO,
+        ..Limits::default()
+    });
+    let before = parked.space();
+    let shell = || {
+        let comm = std::fs::read_to_string(format!("/proc/{}/comm", before.pid)).unwrap();
+        comm.trim() == "sh"
+    };
+    while !shell() {
+        std::thread::yield_now();
+    }
+    symbols.load(before);
+    std::fs::write(go, "").unwrap();
+    while parked.waits().is_empty() {
+        std::thread::yield_now();
+    }
+    // The old space must not take names from the new program, though it looks at the mappings again.
+    let frames = parked.stack(&mut symbols);
+    assert!(
+        frames.iter().all(|frame| frame.module.is_none()),
+        "{frames:#?}"
+    );
+    let after = crate::symbol::Space {
+        generation: 1,
+        ..before
+    };
+    let memory = crate::proc::memory::Process { pid: after.pid };
+    let raw = symbols.unwind(after, parked.waits()[0], &memory);
+    check(&symbols.symbolize(after, &raw), C, false);
+}
+
+/// A file that shrinks under a mapping would end the reader with SIGBUS.
+#[test]
+fn a_debug_file_that_shrinks_does_no_harm() {
+    let scratch = Scratch::new("shrinks");
+    let program = compile(&scratch, "program", C, "cc", &["-O2", "-g"]);
+    let debug = strip(&program, true);
+    let parked = parked(&program);
+    let (mut early, mut late) = (symbols(), symbols());
+    check(&parked.stack(&mut early), C, false);
+    late.load(parked.space());
+    let file = std::fs::OpenOptions::new().write(true).open(debug).unwrap();
+    file.set_len(100).unwrap();
+    let path = text(&program);
+    let lost = parked.stack(&mut late);
+    let own = lost
+        .iter()
+        .filter(|frame| frame.module.as_deref() == Some(path));
+    assert!(own.clone().count() >= 6 && own.clone().all(|frame| frame.function.is_none()));
+    // What was read before is still there, also for addresses that were not asked for yet.
+    let first = frame(&parked.stack(&mut early), "thread").offset;
+    let maps = crate::proc::maps::Maps::read(parked.space().pid).unwrap();
+    let code = maps
+        .0
+        .iter()
+        .find(|mapping| mapping.executable && mapping.path == path)
+        .unwrap();
+    let address = code.start + (first & 0xfff) - 1;
+    let raw = crate::model::RawFrame {
+        address,
+        guessed: false,
+    };
+    let named = early.symbolize(parked.space(), &[raw]);
+    assert!(
+        named.iter().any(|frame| frame.function.is_some()),
+        "{named:#?}"
+    );
 }
 
 /// In a mount namespace of its own, with another file of the same path outside, and the debug file by build id.

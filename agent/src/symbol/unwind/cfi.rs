@@ -23,7 +23,7 @@ use crate::symbol::module::{
 type Slice<'a> = EndianSlice<'a, LittleEndian>;
 
 /// Longest entry that is interpreted, in bytes; the longest of real programs have some ten thousand.
-const MAX_ENTRY: usize = 1 << 20;
+const MAX_ENTRY: usize = 1 << 16;
 /// Longest expression that is kept, in bytes.
 const MAX_EXPRESSION: usize = 1024;
 /// Most entries that are put into an index.

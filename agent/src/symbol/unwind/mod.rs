@@ -18,6 +18,8 @@ pub mod words;
 #[cfg(any(test, target_arch = "x86_64"))]
 mod x86_64;
 
+use std::time::Instant;
+
 use holdup_abi::record::Regs;
 
 use self::{
@@ -47,6 +49,8 @@ pub struct Bounds {
     pub frames: usize,
     /// Most words that are scanned until unwinding goes on by rules.
     pub scan_words: usize,
+    /// When to stop.
+    pub deadline: Instant,
 }
 
 /// An unwound stack.
@@ -62,7 +66,12 @@ pub struct Walk {
 
 /// Unwinds a stack. It always ends: the number of frames is bounded, and so is the work for each.
 pub fn walk(arch: &Arch, code: &dyn Code, regs: Regs, words: &Words<'_>, bounds: Bounds) -> Walk {
-    let walker = Walker { arch, code, words };
+    let walker = Walker {
+        arch,
+        code,
+        words,
+        deadline: bounds.deadline,
+    };
     let mut cursor = Cursor {
         pc: regs.pc,
         exact: true,
@@ -88,7 +97,7 @@ pub fn walk(arch: &Arch, code: &dyn Code, regs: Regs, words: &Words<'_>, bounds:
             },
             guessed,
         });
-        if walk.frames.len() >= bounds.frames {
+        if walk.frames.len() >= bounds.frames || walker.late() {
             break true;
         }
         let step = row.map(|row| step::by_rules(arch, &row, &cursor, words));
@@ -125,9 +134,14 @@ struct Walker<'a> {
     arch: &'a Arch,
     code: &'a dyn Code,
     words: &'a Words<'a>,
+    deadline: Instant,
 }
 
 impl Walker<'_> {
+    fn late(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+
     /// Whether the instruction before `address` is a call to somewhere that can be called.
     fn after_call(&self, address: u64) -> bool {
         let mut bytes = [0; 8];

@@ -105,6 +105,9 @@ impl Walker<'_> {
     fn slots(&self, sp: u64, limit: usize) -> impl Iterator<Item = (usize, u64, u64)> {
         let start = sp.checked_next_multiple_of(8);
         (0..limit).map_while(move |index| {
+            if self.late() {
+                return None;
+            }
             let slot = start?.checked_add(index as u64 * 8)?;
             Some((index, slot, self.words.read(slot)? & self.arch.address_mask))
         })

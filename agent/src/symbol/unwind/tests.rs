@@ -60,6 +60,7 @@ fn unwind(regs: Regs, stack: &[u64]) -> Walk {
     let bounds = Bounds {
         frames: 128,
         scan_words: 64,
+        deadline: later(),
     };
     walk(
         &x86_64::X86_64,
@@ -68,6 +69,10 @@ fn unwind(regs: Regs, stack: &[u64]) -> Walk {
         &Words::new(&copied),
         bounds,
     )
+}
+
+fn later() -> Instant {
+    Instant::now() + std::time::Duration::from_secs(60)
 }
 
 fn at(pc: u64, fp: u64) -> Regs {
@@ -177,6 +182,27 @@ fn frames_are_bounded() {
     assert!(walk.truncated);
 }
 
+#[test]
+fn time_is_bounded() {
+    let bytes: Vec<u8> = (0..64_u64)
+        .flat_map(|_| (BARE + 0x100).to_le_bytes())
+        .collect();
+    let copied = Copied {
+        base: STACK,
+        bytes: &bytes,
+    };
+    let bounds = Bounds {
+        frames: 128,
+        scan_words: 64,
+        deadline: Instant::now(),
+    };
+    let arch = &x86_64::X86_64;
+    let words = Words::new(&copied);
+    let walk = walk(arch, &Program, at(BARE + 5, 0), &words, bounds);
+    assert_eq!(walk.frames.len(), 1);
+    assert!(walk.truncated);
+}
+
 proptest! {
     #[test]
     fn any_stack_is_survived(
@@ -194,7 +220,7 @@ proptest! {
     #[test]
     fn any_registers_are_survived(pc: u64, sp: u64, fp: u64, lr: u64) {
         let copied = Copied { base: STACK, bytes: &[] };
-        let bounds = Bounds { frames: 128, scan_words: 64 };
+        let bounds = Bounds { frames: 128, scan_words: 64, deadline: later() };
         for arch in [&x86_64::X86_64, &aarch64::AARCH64] {
             walk(arch, &Program, Regs { pc, sp, fp, lr }, &Words::new(&copied), bounds);
         }

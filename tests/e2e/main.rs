@@ -1,0 +1,18 @@
+//! End-to-end tests of `holdup`: real programs, real eBPF, exact numbers. How they work: [`holdup_tests`].
+
+mod bootstrap;
+mod command;
+mod concurrent;
+mod doctor;
+mod errors;
+mod filters;
+mod formats;
+mod languages;
+mod lifecycle;
+mod limits;
+mod outcomes;
+mod primitives;
+mod reuse;
+mod snapshot;
+mod stacks;
+mod workloads;
