@@ -19,8 +19,8 @@ pub const VERDICT: &str = "init: ";
 /// Line that the first program prints before anything else.
 pub const STARTED: &str = "init started";
 
-/// Boots that may break before [`STARTED`]. Software emulation loses about one in twenty to faults of its own, and
-/// nothing of ours has run by then.
+/// Boots that may break before [`STARTED`]. One in about twenty was seen to end in a double fault, and nothing
+/// of ours has run by then.
 const ATTEMPTS: usize = 3;
 
 /// What a kernel prints when it is broken.
