@@ -26,7 +26,11 @@ pub fn run(args: &Args) -> Result<()> {
     shell::run(tests.args(["build", "--workspace", "--bins"]))?;
 
     let mut tests = shell::cargo();
-    tests.args(["test", "--workspace", "--no-fail-fast"]);
+    tests.args(["test", "--no-fail-fast"]);
+    let is_package = |word: &String| word.starts_with("-p") || word.starts_with("--package");
+    if !args.arguments.iter().any(is_package) {
+        tests.arg("--workspace");
+    }
     tests.args(&args.arguments);
     if !shell::is_root() {
         // Loading BPF programs needs root; building as root would leave files that the user cannot replace.
@@ -34,7 +38,7 @@ pub fn run(args: &Args) -> Result<()> {
         let variable = format!("CARGO_TARGET_{architecture}_UNKNOWN_LINUX_GNU_RUNNER");
         tests.env(variable, "sudo --preserve-env --");
     }
-    ui::step("$ cargo test --workspace --no-fail-fast");
+    ui::step("$ cargo test ...");
     let mut child = tests
         .stdout(Stdio::piped())
         .spawn()

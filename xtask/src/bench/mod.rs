@@ -18,6 +18,9 @@ use crate::{child::Running, demo, paths, shell, ui};
 use observer::{OBSERVERS, Observer};
 use report::{OPERATIONS, Runs};
 
+/// A load average above this spoils the numbers.
+const BUSY: f64 = 0.7;
+
 /// Measure what holdup costs, side by side with no tracer, empty programs and the peers that are installed
 #[derive(clap::Args)]
 pub struct Args {
@@ -37,6 +40,7 @@ pub fn run(args: &Args) -> Result<()> {
     if !shell::is_root() {
         bail!("it loads BPF programs itself: run it as root");
     }
+    let load_before = load();
     let agent = demo::build_agent(true)?;
     let workload = paths::target().join("bench/workload");
     let source = paths::root().join("xtask/workload/bench.c");
@@ -65,6 +69,11 @@ pub fn run(args: &Args) -> Result<()> {
     }
 
     ui::line(format_args!("{}\n\n{}", machine(), runs.markdown()));
+    if load_before > BUSY {
+        ui::line(format_args!(
+            "the machine was busy with other things (load average {load_before} at the start): mistrust these numbers"
+        ));
+    }
     for (row, error) in &failures {
         let name = OBSERVERS.get(*row).map_or("?", |observer| observer.name);
         ui::line(format_args!("not measured: {name}: {error:#}"));
@@ -105,6 +114,14 @@ fn watch(
     }
     watching.stop()?;
     Ok(results)
+}
+
+/// Processes that ran or wanted to, averaged over the last minute.
+fn load() -> f64 {
+    fs::read_to_string("/proc/loadavg")
+        .ok()
+        .and_then(|text| text.split(' ').next()?.parse().ok())
+        .unwrap_or(0.0)
 }
 
 /// The machine in one line.

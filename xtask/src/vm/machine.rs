@@ -16,6 +16,13 @@ use crate::{shell, ui};
 /// Begins the line that carries the verdict.
 pub const VERDICT: &str = "init: ";
 
+/// Line that the first program prints before anything else.
+pub const STARTED: &str = "init started";
+
+/// Boots that may break before [`STARTED`]. One in about twenty was seen to end in a double fault, and nothing
+/// of ours has run by then.
+const ATTEMPTS: usize = 3;
+
 /// What a kernel prints when it is broken.
 const BROKEN: &[&str] = &["Kernel panic", "Oops:", "BUG: ", "general protection fault"];
 
@@ -27,6 +34,30 @@ const HARMLESS: &[&str] = &["soft lockup"];
 /// # Errors
 /// The kernel breaks, the machine stops without a verdict, or the deadline passes. The console is in `log` then.
 pub fn boot(image: &Path, initramfs: &Path, log: &Path, deadline: Duration) -> Result<String> {
+    let mut attempt = 1;
+    loop {
+        let Console { text, outcome } = boot_once(image, initramfs, deadline)?;
+        fs::write(log, &text).with_context(|| format!("cannot write {}", log.display()))?;
+        match outcome {
+            Ok(verdict) => return Ok(verdict),
+            Err(reason) if attempt < ATTEMPTS && !text.contains(STARTED) => {
+                ui::step(format_args!(
+                    "{reason}, before the first program ran: trying again"
+                ));
+            }
+            Err(reason) => bail!("{reason} (console: {})", log.display()),
+        }
+        attempt += 1;
+    }
+}
+
+/// What one boot gave.
+struct Console {
+    text: String,
+    outcome: Result<String, String>,
+}
+
+fn boot_once(image: &Path, initramfs: &Path, deadline: Duration) -> Result<Console> {
     let begun = Instant::now();
     let mut command = command(image, initramfs);
     ui::step("$ qemu-system-x86_64 ...");
@@ -72,11 +103,10 @@ pub fn boot(image: &Path, initramfs: &Path, log: &Path, deadline: Duration) -> R
             }
         }
     };
-    fs::write(log, &seen).with_context(|| format!("cannot write {}", log.display()))?;
-    match outcome {
-        Ok(verdict) => Ok(verdict),
-        Err(reason) => bail!("{reason} (console: {})", log.display()),
-    }
+    Ok(Console {
+        text: seen,
+        outcome,
+    })
 }
 
 fn is_broken(line: &str) -> bool {

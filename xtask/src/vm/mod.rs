@@ -133,6 +133,7 @@ fn init(args: &Args) -> String {
     format!(
         "#!/bin/busybox sh\n\
          export PATH=/bin\n\
+         echo '{}'\n\
          busybox mount -t proc proc /proc\n\
          busybox mount -t sysfs sysfs /sys\n\
          busybox mount -t devtmpfs devtmpfs /dev\n\
@@ -141,6 +142,7 @@ fn init(args: &Args) -> String {
          xtask vm-inner{inner} || echo '{}failure'\n\
          busybox sleep 1\n\
          busybox poweroff -f\n",
+        machine::STARTED,
         machine::VERDICT
     )
 }
