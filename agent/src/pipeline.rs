@@ -23,7 +23,7 @@ use crate::{
     },
     model::{Capture, Snapshot, plan::PlanEntry, plan::Status},
     probe::{feature::Features, object::Capacity, plan::Wanted},
-    report::{self, capture, engine::Engine},
+    report::{self, capture, engine::Engine, snapshot::Seen},
 };
 
 /// How often the ring buffer is looked at even when the kernel does not call.
@@ -240,9 +240,16 @@ pub fn snapshot(features: &Features, watch: &Watch, stacks: bool) -> Result<Snap
             Ok(mut tasks) => {
                 tasks.retain(|task| task.tgid != std::process::id());
                 let plan = plane.plan().to_vec();
-                let since = |task: &Task| plane.asleep_since_ns(task);
+                let seen: Vec<Seen> = tasks
+                    .into_iter()
+                    .map(|task| Seen {
+                        task,
+                        asleep_since_ns: plane.asleep_since_ns(&task),
+                    })
+                    .collect();
+                let again = || plane.census().unwrap_or_default();
                 return Ok(report::snapshot::build(
-                    &tasks, since, plan, taken_at, stacks,
+                    &seen, again, plan, taken_at, stacks,
                 ));
             }
             Err(error) => PlaneError::Map {
@@ -271,12 +278,16 @@ pub fn snapshot(features: &Features, watch: &Watch, stacks: bool) -> Result<Snap
         status: Status::Unavailable,
         reason: format!("{refused}; /proc was read instead, without ages and frame pointers"),
     }];
+    let seen: Vec<Seen> = tasks
+        .into_iter()
+        .map(|task| Seen {
+            task,
+            asleep_since_ns: None,
+        })
+        .collect();
+    let again = || proc_census(watch).0;
     Ok(report::snapshot::build(
-        &tasks,
-        |_| None,
-        plan,
-        taken_at,
-        stacks,
+        &seen, again, plan, taken_at, stacks,
     ))
 }
 

@@ -76,3 +76,18 @@ impl Memory for Copied<'_> {
         copy().is_some()
     }
 }
+
+/// Memory of a process of which a part was copied beforehand.
+#[derive(Clone, Copy, Debug)]
+pub struct Layered<'a> {
+    /// Asked first.
+    pub near: Copied<'a>,
+    /// Asked for what `near` does not hold.
+    pub far: Process,
+}
+
+impl Memory for Layered<'_> {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> bool {
+        self.near.read(address, buffer) || self.far.read(address, buffer)
+    }
+}

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    io,
     rc::Rc,
     time::{Duration, SystemTime},
 };
@@ -11,7 +10,7 @@ use holdup_abi::{
     census::Task,
     lock::LockKey,
     record::Regs,
-    thread::{PREEXISTING, Thread},
+    thread::{IDLE, PREEXISTING, Thread},
 };
 
 use super::{
@@ -30,58 +29,93 @@ use crate::{
     proc::time,
 };
 
-/// Threads in a wait now, on the kernel side's record, with registers where they can be had.
+/// Threads in a wait now, on the kernel side's record, with their registers.
 ///
 /// # Errors
 /// The table cannot be read.
 pub fn waiters(plane: &mut Plane) -> Result<Vec<Waiter>, PlaneError> {
-    let parked = plane.parked()?;
-    let tasks = tasks(plane, &parked);
-    Ok(parked
-        .into_iter()
-        .map(|(tid, thread)| waiter(tid, &thread, tasks.get(&tid)))
-        .collect())
-}
-
-fn tasks(plane: &mut Plane, parked: &[(u32, Thread)]) -> HashMap<u32, Task> {
-    let from_kernel = if plane.has_census() {
-        plane.census()
+    let parked: HashMap<u32, Thread> = plane.parked()?.into_iter().collect();
+    let census = if plane.has_census() {
+        plane.census().ok()
     } else {
-        Err(io::ErrorKind::Unsupported.into())
+        None
     };
-    let tasks = from_kernel.unwrap_or_else(|_| {
-        let mut pids: Vec<u32> = parked.iter().map(|(_, thread)| thread.tgid).collect();
-        pids.sort_unstable();
-        pids.dedup();
-        pids.into_iter()
-            .filter_map(|pid| census::from_proc(pid).ok())
-            .flatten()
-            .collect()
-    });
-    tasks.into_iter().map(|task| (task.tid, task)).collect()
+    Ok(match census {
+        Some(tasks) => tasks
+            .iter()
+            .filter_map(|task| from_census(task, &parked))
+            .collect(),
+        None => from_table(&parked),
+    })
 }
 
-fn waiter(tid: u32, thread: &Thread, task: Option<&Task>) -> Waiter {
-    let key = LockKey {
-        address: thread.address,
-        tgid: thread.tgid,
-        generation: thread.generation,
-    };
-    // A thread that woke in between has other registers; then there is nothing to unwind.
-    let asleep = task.filter(|task| task.state != 0 && task.tgid == thread.tgid);
-    Waiter {
-        tid,
-        comm: task
-            .map(|task| decode::comm(&task.comm))
-            .unwrap_or_default(),
-        key,
-        op: thread.op,
-        value: thread.value,
-        regs: asleep.map_or_else(Regs::default, |task| task.regs),
-        since_ns: Some(thread.since_ns),
-        at_least: thread.flags & PREEXISTING != 0,
-        stack: Rc::default(),
+/// The census is one moment for registers and wait; the table, read a little earlier, knows the waits whose system call
+/// no longer tells (`restart_syscall`).
+fn from_census(task: &Task, parked: &HashMap<u32, Thread>) -> Option<Waiter> {
+    if task.wait_state == IDLE {
+        return None;
     }
+    let known = parked
+        .get(&task.tid)
+        .filter(|thread| thread.since_ns == task.since_ns);
+    let known = known.map(|thread| (thread.address, thread.op, thread.value));
+    let (address, op, value) = known.or_else(|| waiter::futex_wait(task))?;
+    Some(Waiter {
+        tid: task.tid,
+        comm: decode::comm(&task.comm),
+        key: LockKey {
+            address,
+            tgid: task.tgid,
+            generation: task.generation,
+        },
+        op,
+        value,
+        // About to sleep or just awake: nothing to unwind.
+        regs: if task.state == 0 {
+            Regs::default()
+        } else {
+            task.regs
+        },
+        since_ns: Some(task.since_ns),
+        at_least: task.wait_flags & PREEXISTING != 0,
+        stack: Rc::default(),
+    })
+}
+
+/// Without the iterator: the table, and registers from `/proc`.
+fn from_table(parked: &HashMap<u32, Thread>) -> Vec<Waiter> {
+    let mut pids: Vec<u32> = parked.values().map(|thread| thread.tgid).collect();
+    pids.sort_unstable();
+    pids.dedup();
+    let tasks = pids
+        .into_iter()
+        .filter_map(|pid| census::from_proc(pid).ok())
+        .flatten();
+    let tasks: HashMap<u32, Task> = tasks.map(|task| (task.tid, task)).collect();
+    let waiter = |(&tid, thread): (&u32, &Thread)| {
+        let task = tasks.get(&tid);
+        let asleep = task.filter(|task| {
+            waiter::futex_wait(task).is_some_and(|(address, ..)| address == thread.address)
+        });
+        Waiter {
+            tid,
+            comm: task
+                .map(|task| decode::comm(&task.comm))
+                .unwrap_or_default(),
+            key: LockKey {
+                address: thread.address,
+                tgid: thread.tgid,
+                generation: thread.generation,
+            },
+            op: thread.op,
+            value: thread.value,
+            regs: asleep.map_or_else(Regs::default, |task| task.regs),
+            since_ns: Some(thread.since_ns),
+            at_least: thread.flags & PREEXISTING != 0,
+            stack: Rc::default(),
+        }
+    };
+    parked.iter().map(waiter).collect()
 }
 
 /// Builds the report.
@@ -95,10 +129,9 @@ pub fn build(
     duration: Duration,
 ) -> Result<Capture, PlaneError> {
     let mut waiters = waiters(plane)?;
-    for waiter in &waiters {
-        engine.meet(waiter.key);
-    }
-    let without_stack = waiter::unwind(&mut waiters, &mut engine.symbols);
+    engine.look_again(&waiters);
+    let mut without_stack = waiter::unwind(&mut waiters, &mut engine.symbols);
+    without_stack += drop_torn(plane, &mut waiters);
     let words = words(plane, engine, waiters);
     let assembled = lock::assemble(
         words,
@@ -122,6 +155,25 @@ pub fn build(
         processes,
         locks: assembled.locks,
     })
+}
+
+/// A thread that woke while its stack was read left a mixture behind: only those that are still in the same wait keep
+/// theirs. Returns how many lost it.
+fn drop_torn(plane: &mut Plane, waiters: &mut [Waiter]) -> u64 {
+    let Ok(tasks) = plane.census() else { return 0 };
+    let still: HashMap<u32, u64> = tasks
+        .iter()
+        .filter(|task| task.wait_state != IDLE)
+        .map(|task| (task.tid, task.since_ns))
+        .collect();
+    let mut torn = 0;
+    for waiter in waiters.iter_mut().filter(|waiter| !waiter.stack.is_empty()) {
+        if still.get(&waiter.tid).copied() != waiter.since_ns {
+            waiter.stack = Rc::default();
+            torn += 1;
+        }
+    }
+    torn
 }
 
 fn words(plane: &Plane, engine: &Engine, waiters: Vec<Waiter>) -> Vec<Word> {

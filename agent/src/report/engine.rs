@@ -1,6 +1,6 @@
 //! What goes on while recording: samples are unwound as they come, so that a process may die afterwards.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use holdup_abi::{lock::LockKey, record::WaitSample};
 
@@ -95,6 +95,19 @@ impl Engine {
                 let stack = waiter.stack.to_vec();
                 self.stacks.begin(waiter.key, waiter.tid, since_ns, stack);
             }
+        }
+    }
+
+    /// Reads the surroundings of all words that are waited for now, at once: holders change while stacks are unwound.
+    pub fn look_again(&mut self, waiters: &[Waiter]) {
+        let mut looked = HashSet::new();
+        for waiter in waiters {
+            if looked.insert(waiter.key) && self.keepsakes.len() < MAX_KEEPSAKES {
+                self.keepsakes.insert(waiter.key, Keepsake::of(&waiter.key));
+            }
+        }
+        for key in looked {
+            self.meet(key);
         }
     }
 

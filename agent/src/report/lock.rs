@@ -121,6 +121,7 @@ fn judge(word: &Word, sources: &mut Sources<'_>) -> Verdict {
         comm: example.map_or("", |waiter| &waiter.comm),
         alive: sources.processes.is_alive(space),
         keepsake: sources.keepsakes.get(&word.key),
+        fresh: example.is_some(),
     })
 }
 
@@ -367,7 +368,16 @@ fn sites(
         })
         .collect();
     sites.sort_by(|(left_stack, left), (right_stack, right)| {
-        let key = |site: &Site| (site.waiters, site.wait_ns, site.waits, site.samples);
+        // What has no stack names nothing, so it comes last.
+        let key = |site: &Site| {
+            (
+                !site.frames.is_empty(),
+                site.waiters,
+                site.wait_ns,
+                site.waits,
+                site.samples,
+            )
+        };
         key(right).cmp(&key(left)).then_with(|| {
             let address = |stack: &RawStack| stack.first().map(|frame| frame.address);
             address(left_stack).cmp(&address(right_stack))

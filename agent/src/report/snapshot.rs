@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     rc::Rc,
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use holdup_abi::{census::Task, lock::LockKey};
@@ -11,12 +11,15 @@ use holdup_abi::{census::Task, lock::LockKey};
 use super::{
     engine::Engine,
     lock::{self, Assembled, Sources, Word},
+    stacks::RawStack,
     syscall,
     waiter::{self, Waiter},
 };
 use crate::{
     ingest::{clock::monotonic_ns, decode},
-    model::{Snapshot, plan::PlanEntry, process::Process, snapshot::SCHEMA, snapshot::Thread},
+    model::{
+        Frame, Snapshot, plan::PlanEntry, process::Process, snapshot::SCHEMA, snapshot::Thread,
+    },
     proc::time,
     symbol::Space,
 };
@@ -24,92 +27,134 @@ use crate::{
 /// Threads outside a futex wait whose stacks are unwound.
 const MAX_OTHER_STACKS: usize = 4096;
 
-/// Builds the report from a census. `asleep_since_ns` tells since when a sleeping thread has not run.
-/// Without `with_stacks` nothing is unwound.
+/// A thread of the census.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// What the census says.
+    pub task: Task,
+    /// Monotonic time since which it has not run; `None` when not known.
+    pub asleep_since_ns: Option<u64>,
+}
+
+/// Builds the report from a census. `again` takes another one: a thread that ran meanwhile has left a mixture of stacks
+/// behind, which is dropped. Without `with_stacks` nothing is unwound.
 #[must_use]
 pub fn build(
-    tasks: &[Task],
-    asleep_since_ns: impl Fn(&Task) -> Option<u64>,
+    seen: &[Seen],
+    again: impl FnOnce() -> Vec<Task>,
     plan: Vec<PlanEntry>,
     taken_at: SystemTime,
     with_stacks: bool,
 ) -> Snapshot {
     let began_ns = monotonic_ns();
     let mut engine = Engine::default();
-    let mut waiters: Vec<Waiter> = tasks
-        .iter()
-        .filter_map(|task| waiter(task, asleep_since_ns(task)))
-        .collect();
-    for waiter in &waiters {
-        engine.meet(waiter.key);
+    let mut waiters: Vec<Waiter> = seen.iter().filter_map(waiter).collect();
+    engine.look_again(&waiters);
+    let mut stacks = Unwound::default();
+    if with_stacks {
+        stacks = unwind(seen, &mut waiters, &mut engine);
+        stacks.drop_torn(seen, &again());
     }
-    let without_stack = if with_stacks {
-        waiter::unwind(&mut waiters, &mut engine.symbols)
-    } else {
-        0
-    };
-    let stacks: HashMap<u32, super::stacks::RawStack> = waiters
-        .iter()
-        .map(|waiter| (waiter.tid, Rc::clone(&waiter.stack)))
-        .collect();
-    let assembled = lock::assemble(
+    for waiter in &mut waiters {
+        waiter.stack = stacks.of(waiter.tid);
+    }
+    let mut assembled = lock::assemble(
         words(waiters),
         &mut Sources {
             symbols: &mut engine.symbols,
             processes: &engine.processes,
             keepsakes: &engine.keepsakes,
-            now_ns: monotonic_ns(),
+            now_ns: began_ns,
         },
     );
-    let mut others = 0;
-    let threads = tasks
+    assembled
+        .locks
+        .sort_by_key(|lock| std::cmp::Reverse((lock.waiters, lock.oldest_wait_ns)));
+    let threads = seen
         .iter()
-        .map(|task| {
-            let since_ns = asleep_since_ns(task)
-                .filter(|_| task.state != 0)
-                .map(|since| began_ns.saturating_sub(since));
-            let space = Space {
-                pid: task.tgid,
-                generation: task.generation,
-            };
-            let stack = stacks.get(&task.tid).cloned().unwrap_or_else(|| {
-                if task.state == 0 || !with_stacks {
-                    return Rc::default();
-                }
-                others += 1;
-                if others > MAX_OTHER_STACKS {
-                    Rc::default()
-                } else {
-                    Rc::from(waiter::unwind_one(space, task.regs, &mut engine.symbols))
-                }
-            });
-            thread(
-                task,
-                since_ns,
-                &assembled,
-                engine.symbols.symbolize(space, &stack),
-            )
+        .map(|seen| {
+            let space = space(&seen.task);
+            let frames = engine.symbols.symbolize(space, &stacks.of(seen.task.tid));
+            thread(seen, began_ns, &assembled, frames)
         })
         .collect();
     let mut loss = engine.losses();
-    let others_left = others.saturating_sub(MAX_OTHER_STACKS) as u64;
-    loss.insert("waiters_not_unwound".into(), without_stack + others_left);
-    let mut locks = assembled.locks;
-    locks.sort_by_key(|lock| std::cmp::Reverse((lock.waiters, lock.oldest_wait_ns)));
-    let ended_ns = monotonic_ns();
+    loss.insert("waiters_not_unwound".into(), stacks.left_out);
     Snapshot {
         schema: SCHEMA.into(),
         taken_at: time::rfc3339(taken_at),
-        duration_ns: Duration::from_nanos(ended_ns.saturating_sub(began_ns)).as_nanos() as u64,
+        duration_ns: monotonic_ns().saturating_sub(began_ns),
         plan,
         loss,
-        processes: processes(tasks, &assembled.parked, &mut engine),
-        locks,
+        processes: processes(seen, &assembled.parked, &mut engine),
+        locks: assembled.locks,
         threads,
     }
 }
 
-fn waiter(task: &Task, since_ns: Option<u64>) -> Option<Waiter> {
+const fn space(task: &Task) -> Space {
+    Space {
+        pid: task.tgid,
+        generation: task.generation,
+    }
+}
+
+/// Stacks by thread.
+#[derive(Default)]
+struct Unwound {
+    stacks: HashMap<u32, RawStack>,
+    /// Threads left without one: beyond the bounds, or torn.
+    left_out: u64,
+}
+
+impl Unwound {
+    fn of(&self, tid: u32) -> RawStack {
+        self.stacks.get(&tid).cloned().unwrap_or_default()
+    }
+
+    fn drop_torn(&mut self, first: &[Seen], second: &[Task]) {
+        let mark = |task: &Task| (task.last_ran_ns, task.syscall, task.regs.sp, task.args);
+        let second: HashMap<u32, _> = second.iter().map(|task| (task.tid, mark(task))).collect();
+        for Seen { task, .. } in first {
+            if second.get(&task.tid) != Some(&mark(task)) && self.stacks.remove(&task.tid).is_some()
+            {
+                self.left_out += 1;
+            }
+        }
+    }
+}
+
+fn unwind(seen: &[Seen], waiters: &mut [Waiter], engine: &mut Engine) -> Unwound {
+    let left_out = waiter::unwind(waiters, &mut engine.symbols);
+    let stacks = waiters
+        .iter()
+        .map(|waiter| (waiter.tid, Rc::clone(&waiter.stack)));
+    let mut unwound = Unwound {
+        stacks: stacks.collect(),
+        left_out,
+    };
+    let mut others = 0;
+    for Seen { task, .. } in seen {
+        if task.state == 0 || unwound.stacks.contains_key(&task.tid) {
+            continue;
+        }
+        others += 1;
+        if others > MAX_OTHER_STACKS {
+            unwound.left_out += 1;
+            continue;
+        }
+        let stack = waiter::unwind_one(space(task), task.regs, &mut engine.symbols);
+        unwound.stacks.insert(task.tid, stack.into());
+    }
+    unwound
+}
+
+fn waiter(
+    Seen {
+        task,
+        asleep_since_ns,
+    }: &Seen,
+) -> Option<Waiter> {
     let (address, op, value) = waiter::futex_wait(task)?;
     Some(Waiter {
         tid: task.tid,
@@ -122,7 +167,7 @@ fn waiter(task: &Task, since_ns: Option<u64>) -> Option<Waiter> {
         op,
         value,
         regs: task.regs,
-        since_ns,
+        since_ns: *asleep_since_ns,
         at_least: true,
         stack: Rc::default(),
     })
@@ -145,11 +190,15 @@ fn words(waiters: Vec<Waiter>) -> Vec<Word> {
 }
 
 fn thread(
-    task: &Task,
-    since_ns: Option<u64>,
+    Seen {
+        task,
+        asleep_since_ns,
+    }: &Seen,
+    now_ns: u64,
     assembled: &Assembled,
-    frames: Vec<crate::model::Frame>,
+    frames: Vec<Frame>,
 ) -> Thread {
+    let since = asleep_since_ns.filter(|_| task.state != 0);
     let waits_for = assembled.threads.get(&task.tid);
     Thread {
         tid: task.tid,
@@ -161,23 +210,17 @@ fn thread(
             .flatten(),
         lock: waits_for.map(|(address, _)| *address),
         kind: waits_for.map(|(_, kind)| *kind),
-        since_ns,
+        since_ns: since.map(|since| now_ns.saturating_sub(since)),
         frames,
     }
 }
 
 fn processes(
-    tasks: &[Task],
+    seen: &[Seen],
     parked: &HashMap<Space, BTreeMap<String, u64>>,
     engine: &mut Engine,
 ) -> Vec<Process> {
-    let mut spaces: Vec<Space> = tasks
-        .iter()
-        .map(|task| Space {
-            pid: task.tgid,
-            generation: task.generation,
-        })
-        .collect();
+    let mut spaces: Vec<Space> = seen.iter().map(|seen| space(&seen.task)).collect();
     spaces.sort_unstable_by_key(|space| (space.pid, space.generation));
     spaces.dedup();
     spaces

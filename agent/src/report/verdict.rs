@@ -4,7 +4,7 @@ use holdup_abi::lock::LockKey;
 
 use crate::{
     model::Frame,
-    proc::memory::{Copied, Memory, Process},
+    proc::memory::{Copied, Layered, Memory, Process},
     runtime::{self, Verdict, Wait, threads::Threads},
 };
 
@@ -50,8 +50,10 @@ pub struct Subject<'a> {
     pub comm: &'a str,
     /// Whether the process still is what it was.
     pub alive: bool,
-    /// What its memory was, for a process that died.
+    /// The word's surroundings when the waiters were listed, or earlier if nobody waits.
     pub keepsake: Option<&'a Keepsake>,
+    /// The keepsake is from when the waiters were listed.
+    pub fresh: bool,
 }
 
 /// Kind, address and owner of a lock.
@@ -70,7 +72,15 @@ pub fn judge(subject: &Subject<'_>) -> Verdict {
             bytes: &kept.bytes,
         },
     );
-    let memory: &dyn Memory = if subject.alive { &process } else { &kept };
+    let near = Layered {
+        near: kept,
+        far: process,
+    };
+    let memory: &dyn Memory = match (subject.alive, subject.fresh) {
+        (true, true) => &near,
+        (true, false) => &process,
+        (false, _) => &kept,
+    };
     let threads = Threads::of(subject.key.tgid);
     let find = |tid| {
         if subject.alive {

@@ -12,7 +12,7 @@ use holdup_abi::{
 use super::stacks::RawStack;
 use crate::{
     ingest::census,
-    proc::memory::{Copied, Memory, Process},
+    proc::memory::{Copied, Layered, Memory as _, Process},
     symbol::{Space, Symbols},
 };
 
@@ -134,16 +134,4 @@ pub fn unwind_one(space: Space, regs: Regs, symbols: &mut Symbols) -> Vec<crate:
         far: process,
     };
     symbols.unwind(space, regs, &memory)
-}
-
-/// Memory of which a part was copied beforehand.
-struct Layered<'a> {
-    near: Copied<'a>,
-    far: Process,
-}
-
-impl Memory for Layered<'_> {
-    fn read(&self, address: u64, buffer: &mut [u8]) -> bool {
-        self.near.read(address, buffer) || self.far.read(address, buffer)
-    }
 }
