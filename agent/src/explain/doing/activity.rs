@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     look::{Look, Place, State},
-    procfs,
+    object::Peer,
 };
 
 /// Shortest time between two looks after which a thread that got no CPU is called starved: a few scheduler ticks, since
@@ -45,10 +45,8 @@ pub enum Activity {
     Stopped,
     /// Stopped by its tracer.
     Traced {
-        /// Process id of the tracer; 0 when it is not visible here.
-        tracer: u32,
-        /// Its name.
-        comm: String,
+        /// By whom; null when it is not visible here.
+        tracer: Option<Peer>,
     },
     /// Stopped by the control group's freezer.
     Frozen,
@@ -90,8 +88,7 @@ pub fn compare(first: &Look, second: &Look) -> Activity {
         State::Zombie => Activity::Zombie,
         State::Stopped if second.tracer == 0 => Activity::Stopped,
         State::Stopped | State::Traced => Activity::Traced {
-            tracer: second.tracer,
-            comm: procfs::comm(second.tracer),
+            tracer: (second.tracer != 0).then(|| Peer::of(second.tracer, None)),
         },
         State::Runnable => runnable(first, second),
         State::Uninterruptible => Activity::Uninterruptible {

@@ -132,6 +132,7 @@ fn decode(look: &Look, call: &Call, memory: &impl Memory) -> Blocked {
         }
         Operand::Mapping => blocked.path = mapped(look.tid, argument(0)),
         Operand::Path(index) => blocked.path = path(memory, argument(index)),
+        Operand::Children => blocked.children = child::of_wait4(look.pid, -1),
         Operand::ChildId => {
             blocked.children = child::of_wait4(look.pid, low_i32(argument(0)));
         }

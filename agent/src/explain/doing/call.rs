@@ -58,6 +58,8 @@ pub(super) enum Operand {
     Mapping,
     /// Address of a path.
     Path(usize),
+    /// Any child.
+    Children,
     /// As for `wait4`.
     ChildId,
     /// As for `waitid`.
@@ -149,7 +151,8 @@ pub(super) fn row(name: &str) -> Row {
         | "renameat2" | "mkdirat" | "readlinkat" | "execveat" => (A::Sync, O::Path(1), L::Never),
         "wait4" => (A::Child, O::ChildId, L::Never),
         "waitid" => (A::Child, O::ChildKind, L::Never),
-        "vfork" | "clone" | "clone3" => (A::Child, O::Nothing, L::Never),
+        // The parent of a vfork waits until the child ends or runs another program.
+        "vfork" | "clone" | "clone3" => (A::Child, O::Children, L::Never),
         "nanosleep" => (A::Sleep, O::Nothing, L::Span(0)),
         "clock_nanosleep" => (A::Sleep, O::Nothing, L::ClockSleep),
         "restart_syscall" => (A::Sleep, O::Nothing, L::Never),

@@ -73,8 +73,13 @@ impl Doing {
             peers.iter().chain(one)
         });
         let children = self.call.iter().flat_map(|call| &call.children);
+        let tracer = match &self.activity {
+            Activity::Traced { tracer } => tracer.as_ref(),
+            _ => None,
+        };
         endpoints
             .chain(children)
+            .chain(tracer)
             .filter(|peer| peer.pid != self.pid)
     }
 }

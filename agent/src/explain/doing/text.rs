@@ -43,8 +43,10 @@ pub fn describe(activity: &Activity, seen: &Observation) -> String {
             )
         }
         Activity::Stopped => "is stopped (SIGSTOP)".to_owned(),
-        Activity::Traced { tracer: 0, .. } => "is stopped by its tracer".to_owned(),
-        Activity::Traced { tracer, comm } => format!("is traced by {tracer} ({comm})"),
+        Activity::Traced { tracer: None } => "is stopped by its tracer".to_owned(),
+        Activity::Traced { tracer: Some(peer) } => {
+            format!("is traced by {} ({})", peer.pid, peer.comm)
+        }
         Activity::Frozen => "is frozen by its control group".to_owned(),
         Activity::Zombie => "has ended".to_owned(),
         Activity::Dead => "is gone".to_owned(),
