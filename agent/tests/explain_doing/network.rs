@@ -93,6 +93,41 @@ fn another_network_namespace() {
     }
 }
 
+/// The process that should accept is the one that is waited for.
+#[test]
+fn a_connection_that_is_not_accepted() {
+    let scene = Scene::start("unaccepted");
+    let found = scene.says("waits in recvfrom() on fd ");
+    assert_eq!(leads(&found), [scene.other], "{found:#?}");
+
+    let scene = Scene::start("connect");
+    let found = scene.until(|doing| doing.text.contains("SYN_SENT"));
+    assert!(
+        found.text.starts_with("waits in connect() on fd ")
+            && found.text.contains(", TCP to 127.0.0.1:"),
+        "{found:#?}"
+    );
+    assert_eq!(leads(&found), [scene.other], "{found:#?}");
+
+    let scene = Scene::start("unix_connect");
+    let found = scene.until(|doing| doing.progress == Progress::Stuck);
+    let (pid, other) = (scene.pid, scene.other);
+    let end = format!(", unix socket to @explain {pid} of process {other} (explain_scene)");
+    assert!(
+        found.text.starts_with("waits in connect() on fd ") && found.text.ends_with(&end),
+        "{found:#?}"
+    );
+}
+
+/// A listener for any address is not the other end of a connection to another machine's port of that number.
+#[test]
+fn a_local_listener_is_not_a_remote_peer() {
+    let scene = Scene::start_with(&["unshare", "--net"], "remote", "");
+    let found = scene.until(|doing| doing.text.contains("SYN_SENT"));
+    assert!(found.text.contains("TCP to 10.9.9.9:"), "{found:#?}");
+    assert_eq!(leads(&found), [0; 0], "{found:#?}");
+}
+
 #[test]
 fn listeners_and_datagrams() {
     let found =

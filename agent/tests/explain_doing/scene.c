@@ -200,6 +200,70 @@ int main(int count, char **arguments) {
         ready(peer);
         send(fd, big, size, 0);
     }
+    SCENE("remote") {
+        // All of the network is behind an interface that swallows everything.
+        CHECK(system("ip link set lo up && ip link add hole type dummy && ip link set hole up && "
+                     "ip addr add 10.9.0.1/16 dev hole && ip neigh add 10.9.9.9 lladdr 02:00:00:00:00:01 dev hole") == 0
+                  ? 0
+                  : -1);
+        struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(7777)};
+        int server = socket(AF_INET, SOCK_STREAM, 0);
+        CHECK(bind(server, (struct sockaddr *)&address, sizeof address));
+        CHECK(listen(server, 8));
+        peer = split();
+        if (peer == 0) {
+            pause();
+        }
+        inet_pton(AF_INET, "10.9.9.9", &address.sin_addr);
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+        ready(peer);
+        CHECK(connect(fd, (struct sockaddr *)&address, sizeof address));
+    }
+    SCENE("unaccepted") {
+        struct sockaddr_storage address;
+        socklen_t length;
+        int server = listener(AF_INET, &address, &length);
+        peer = split();
+        if (peer == 0) {
+            pause();
+        }
+        close(server);
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+        CHECK(connect(fd, (struct sockaddr *)&address, length));
+        ready(peer);
+        recv(fd, buffer, 1, 0);
+    }
+    SCENE("connect") {
+        struct sockaddr_storage address;
+        socklen_t length;
+        int server = listener(AF_INET, &address, &length);
+        CHECK(listen(server, 0));
+        peer = split();
+        if (peer == 0) {
+            pause();
+        }
+        close(server);
+        ready(peer);
+        for (;;) {
+            CHECK(connect(socket(AF_INET, SOCK_STREAM, 0), (struct sockaddr *)&address, length));
+        }
+    }
+    SCENE("unix_connect") {
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        socklen_t length = sizeof(sa_family_t) + snprintf(address.sun_path + 1, 90, "explain %d", getpid()) + 1;
+        int server = socket(AF_UNIX, SOCK_STREAM, 0);
+        CHECK(bind(server, (struct sockaddr *)&address, length));
+        CHECK(listen(server, 0));
+        peer = split();
+        if (peer == 0) {
+            pause();
+        }
+        close(server);
+        ready(peer);
+        for (;;) {
+            CHECK(connect(socket(AF_UNIX, SOCK_STREAM, 0), (struct sockaddr *)&address, length));
+        }
+    }
     SCENE("accept") {
         struct sockaddr_storage address;
         socklen_t length;

@@ -11,6 +11,7 @@ use super::{
     timeout::{self, Timeout},
 };
 use crate::{
+    explain::net,
     model::hex,
     proc::{
         maps::Maps,
@@ -69,7 +70,7 @@ pub struct Blocked {
     pub children: Vec<Peer>,
     /// On which futex.
     pub futex: Option<Futex>,
-    /// Which path or mapped file.
+    /// Which path, mapped file, or name of a unix socket (`@name` in the abstract name space).
     pub path: Option<String>,
     /// Which System V object.
     pub ipc: Option<u64>,
@@ -122,6 +123,10 @@ fn decode(look: &Look, call: &Call, memory: &impl Memory) -> Blocked {
         Operand::Copy { from, to } => {
             blocked.fds.extend(fd(argument(from), Side::In));
             blocked.fds.extend(fd(argument(to), Side::Out));
+        }
+        Operand::Address => {
+            blocked.fds.extend(fd(argument(0), side));
+            blocked.path = unix_name(memory, argument(1), argument(2));
         }
         Operand::PollFds => {
             (blocked.fds, blocked.more_fds) = pollset::poll_fds(memory, argument(0), argument(1));
@@ -183,6 +188,19 @@ fn mapped(tid: u32, address: u64) -> Option<String> {
     (!mapping.path.is_empty()).then(|| procfs::printable(&mapping.path))
 }
 
+/// The name in a `struct sockaddr_un`; `None` for any other family.
+fn unix_name(memory: &impl Memory, address: u64, length: u64) -> Option<String> {
+    // Two bytes of family, and at most 108 of name.
+    let mut bytes = vec![0; usize::try_from(length).ok()?.min(110)];
+    if !memory.read(address, &mut bytes) {
+        return None;
+    }
+    let (family, name) = bytes.split_at_checked(2)?;
+    let family = u16::from_ne_bytes(family.try_into().ok()?);
+    let name = (i32::from(family) == libc::AF_UNIX).then(|| net::unix_name(name))?;
+    Some(procfs::printable(&name))
+}
+
 /// A string in memory. It is read up to the end of each page, since the next one may not be mapped.
 fn path(memory: &impl Memory, address: u64) -> Option<String> {
     const STEP: u64 = 256;
@@ -229,6 +247,20 @@ mod tests {
             bytes: &[b'a'; 10_000],
         };
         assert_eq!(path(&endless, 0), None);
+    }
+
+    #[test]
+    fn names_of_unix_sockets() {
+        let memory = Copied {
+            base: 64,
+            bytes: b"\x01\0/run/x.sock\0\x01\0\0abstract\x02\0",
+        };
+        let name = |at, length| unix_name(&memory, at, length);
+        assert_eq!(name(64, 14).as_deref(), Some("/run/x.sock"));
+        assert_eq!(name(78, 11).as_deref(), Some("@abstract"));
+        assert_eq!(name(89, 2), None);
+        assert_eq!(name(64, 0), None);
+        assert_eq!(name(64, u64::MAX), None);
     }
 
     proptest! {

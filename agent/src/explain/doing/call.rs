@@ -50,6 +50,8 @@ pub(super) enum Operand {
         from: usize,
         to: usize,
     },
+    /// A descriptor, and the address of a `struct sockaddr` with its length.
+    Address,
     /// `struct pollfd *`, count.
     PollFds,
     /// Count, three sets.
@@ -130,7 +132,7 @@ pub(super) fn row(name: &str) -> Row {
         "splice" | "copy_file_range" => (A::Send, O::Copy { from: 0, to: 2 }, L::Never),
         "tee" => (A::Send, O::Copy { from: 0, to: 1 }, L::Never),
         "accept" | "accept4" => (A::Accept, O::Fd(0), L::Never),
-        "connect" => (A::Connect, O::Fd(0), L::Never),
+        "connect" => (A::Connect, O::Address, L::Never),
         "poll" => (A::Poll, O::PollFds, L::Millis(2)),
         "ppoll" => (A::Poll, O::PollFds, L::Span(2)),
         "select" => (A::Poll, O::Sets, L::Timeval(4)),

@@ -62,6 +62,11 @@ fn sockets(observations: &mut [Observation], deadline: Instant) {
     let mut homes = Vec::with_capacity(observations.len());
     for observation in observations.iter_mut() {
         let mut wanted = Vec::new();
+        let listener = observation
+            .blocked
+            .as_ref()
+            .filter(|blocked| blocked.action == Action::Connect)
+            .and_then(|blocked| blocked.path.clone());
         each(&mut observation.endpoints, &mut |endpoint| {
             if let Object::Socket {
                 inode, protocol, ..
@@ -70,6 +75,7 @@ fn sockets(observations: &mut [Observation], deadline: Instant) {
                 wanted.push(Wanted {
                     inode: *inode,
                     protocol: protocol.clone(),
+                    listener: listener.clone(),
                 });
             }
         });

@@ -21,10 +21,13 @@ use super::{
     object::{Descriptors, Endpoint},
 };
 
-/// How long the reading of one thread may take: some hundred microseconds are usual.
+/// How long the reading of one thread may take at least: some hundred microseconds are usual. On a busy machine it is
+/// our reader that is late; so it may take a part of the time that is left.
 const PATIENCE: Duration = Duration::from_millis(200);
 /// Most readers that may be left behind, in all calls together, before nothing is read any more.
 const MAX_READERS: usize = 16;
+/// Part of the time left that one thread may take.
+const SHARE: u32 = 4;
 /// Results on their way.
 const QUEUE: usize = 64;
 
@@ -60,34 +63,44 @@ fn read_all(threads: &[(u32, u32)], deadline: Instant) -> Vec<Observation> {
     let mut observations = Vec::with_capacity(threads.len());
     while let Some(rest) = threads.get(observations.len()..)
         && !rest.is_empty()
+        && let Some(receiver) = start(rest.to_vec())
     {
-        let Some(receiver) = start(rest.to_vec()) else {
-            break;
-        };
-        let wanted = threads.len() - observations.len();
-        let before = observations.len();
-        observations.extend(
-            std::iter::from_fn(|| {
-                let left = deadline.saturating_duration_since(Instant::now());
-                receiver.recv_timeout(left.min(PATIENCE)).ok()
-            })
-            .take(wanted),
-        );
-        if observations.len() - before < wanted {
-            // The one that the reader is stuck at.
-            observations.extend(threads.get(observations.len()).map(unreadable));
+        let mut looked = None;
+        while observations.len() < threads.len() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let patience = left.min(PATIENCE.max(left / SHARE));
+            match receiver.recv_timeout(patience) {
+                Ok(Step::Looked(look)) => looked = Some(*look),
+                Ok(Step::Read(observation)) => {
+                    observations.push(*observation);
+                    looked = None;
+                }
+                Err(_) => break,
+            }
         }
+        // The one that the reader is stuck at.
+        let stuck = threads.get(observations.len());
+        observations.extend(stuck.map(|stuck| unreadable(stuck, looked)));
         if Instant::now() >= deadline {
             break;
         }
     }
     let read = observations.len();
-    observations.extend(threads.iter().skip(read).map(unreadable));
+    let unread = threads.iter().skip(read);
+    observations.extend(unread.map(|thread| unreadable(thread, None)));
     observations
 }
 
+/// What a reader reports.
+enum Step {
+    /// The raw facts of a thread, before its memory and its descriptors are read.
+    Looked(Box<Look>),
+    /// All of it.
+    Read(Box<Observation>),
+}
+
 /// Starts a reader; `None` when too many have not come back.
-fn start(threads: Vec<(u32, u32)>) -> Option<mpsc::Receiver<Observation>> {
+fn start(threads: Vec<(u32, u32)>) -> Option<mpsc::Receiver<Step>> {
     let guard = Reader::new()?;
     let (sender, receiver) = mpsc::sync_channel(QUEUE);
     std::thread::Builder::new()
@@ -95,8 +108,11 @@ fn start(threads: Vec<(u32, u32)>) -> Option<mpsc::Receiver<Observation>> {
         .spawn(move || {
             let _guard = guard;
             for (pid, tid) in threads {
+                let look = look(pid, tid);
                 // Nobody listens any more when the patience was over.
-                if sender.send(read(pid, tid)).is_err() {
+                if sender.send(Step::Looked(Box::new(look.clone()))).is_err()
+                    || sender.send(Step::Read(Box::new(read(look)))).is_err()
+                {
                     break;
                 }
             }
@@ -125,10 +141,9 @@ impl Drop for Reader {
 }
 
 /// All that one thread's own files and memory say.
-fn read(pid: u32, tid: u32) -> Observation {
-    let look = look(pid, tid);
+fn read(look: Look) -> Observation {
     let blocked = blocked(&look);
-    let mut descriptors = Descriptors::new(pid, tid);
+    let mut descriptors = Descriptors::new(look.pid, look.tid);
     let fds = blocked.iter().flat_map(|blocked| &blocked.fds);
     let endpoints = fds.map(|&fd| descriptors.endpoint(fd)).collect();
     Observation {
@@ -139,9 +154,9 @@ fn read(pid: u32, tid: u32) -> Observation {
     }
 }
 
-fn unreadable(&(pid, tid): &(u32, u32)) -> Observation {
+fn unreadable(&(pid, tid): &(u32, u32), looked: Option<Look>) -> Observation {
     Observation {
-        look: Look::unknown(pid, tid),
+        look: looked.unwrap_or_else(|| Look::unknown(pid, tid)),
         blocked: None,
         endpoints: Vec::new(),
         is_partial: true,

@@ -68,7 +68,10 @@ fn wait(blocked: &Blocked, endpoints: &[Endpoint]) -> String {
     if let Some(futex) = &blocked.futex {
         let _ = write!(text, " on the futex at {:#x}", futex.address);
     }
-    if let Some(path) = &blocked.path {
+    // A socket says itself what it is connected to.
+    if let Some(path) = &blocked.path
+        && blocked.action != Action::Connect
+    {
         let _ = write!(text, " on {path}");
     }
     for (index, endpoint) in endpoints.iter().take(MAX_NAMED).enumerate() {

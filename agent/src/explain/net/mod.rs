@@ -6,6 +6,7 @@
 mod channel;
 mod inet;
 mod netlink;
+mod other_end;
 mod socket;
 mod unix;
 
@@ -18,6 +19,7 @@ use std::{
 
 use channel::Channel;
 pub use socket::{Address, Protocol, Socket, Tcp, Timer};
+pub(super) use unix::name as unix_name;
 
 /// Why sockets could not be looked up.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +52,8 @@ pub struct Wanted {
     /// Kernel's name of the protocol (`TCP`, `TCPv6`, `UNIX`, `UNIX-STREAM`, `UDP`, ...), as the attribute
     /// `system.sockprotoname` has it; `None` when not known, which costs a look through all kinds.
     pub protocol: Option<String>,
+    /// Name of the unix socket that it is being connected to, `@name` in the abstract name space.
+    pub listener: Option<String>,
 }
 
 impl Wanted {
@@ -128,21 +132,9 @@ fn find_inet(
         })?;
     }
     for socket in sockets.values_mut() {
-        let (Protocol::Tcp, Address::Inet(local), Some(Address::Inet(peer))) =
-            (socket.protocol, &socket.local, &socket.peer)
-        else {
-            continue;
-        };
-        let Some(request) = inet::one(*peer, *local) else {
-            continue;
-        };
-        let mut other = None;
-        channel.ask(0, &request, |payload| {
-            other = inet::inode(payload);
-            false
-        })?;
-        // A connection to itself has one end; one that its process has closed has no inode.
-        socket.peer_inode = other.filter(|&inode| inode != 0 && inode != socket.inode);
+        if socket.protocol == Protocol::Tcp {
+            socket.peer_inode = other_end::of_tcp(channel, socket)?;
+        }
     }
     Ok(())
 }
@@ -153,25 +145,15 @@ fn find_unix(
     sockets: &mut HashMap<u64, Socket>,
 ) -> Result<(), Error> {
     for wanted in wanted.iter().filter(|wanted| wanted.may_be_unix()) {
-        let Some(mut socket) = ask_unix(channel, wanted.inode)? else {
+        let Some(mut socket) = other_end::unix(channel, wanted.inode)? else {
             continue;
         };
-        if let Some(peer) = socket.peer_inode {
-            socket.peer = ask_unix(channel, peer)?.map(|peer| peer.local);
+        if let Some(name) = &wanted.listener
+            && socket.peer_inode.is_none()
+        {
+            other_end::listener(channel, name, &mut socket)?;
         }
         sockets.insert(socket.inode, socket);
     }
     Ok(())
-}
-
-fn ask_unix(channel: &mut Channel, inode: u64) -> Result<Option<Socket>, Error> {
-    let Ok(number) = u32::try_from(inode) else {
-        return Ok(None);
-    };
-    let mut found = None;
-    channel.ask(0, &unix::one(number), |payload| {
-        found = unix::decode(payload).filter(|socket| socket.inode == inode);
-        false
-    })?;
-    Ok(found)
 }

@@ -14,10 +14,21 @@ const MAX_NAME: usize = 108;
 
 /// Asks for the socket with this inode.
 pub(super) fn one(inode: u32) -> Vec<u8> {
+    request(u32::MAX, inode)
+}
+
+/// Asks for all sockets that wait for connections: to be sent as a dump.
+pub(super) fn listeners() -> Vec<u8> {
+    const LISTEN: u32 = 10;
+    request(1 << LISTEN, 0)
+}
+
+/// `struct unix_diag_req`.
+fn request(states: u32, inode: u32) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(24);
     bytes.push(u8::try_from(libc::AF_UNIX).unwrap_or(1));
     bytes.extend([0; 3]);
-    bytes.extend(u32::MAX.to_ne_bytes()); // all states
+    bytes.extend(states.to_ne_bytes());
     bytes.extend(inode.to_ne_bytes());
     bytes.extend(SHOW.to_ne_bytes());
     bytes.extend([0xff; 8]); // any cookie
@@ -52,8 +63,8 @@ pub(super) fn decode(payload: &[u8]) -> Option<Socket> {
     Some(socket)
 }
 
-/// A path ends at a zero; an abstract name begins with one and may hold more.
-fn name(bytes: &[u8]) -> String {
+/// What `sun_path` names. A path ends at a zero; an abstract name begins with one and may hold more.
+pub(crate) fn name(bytes: &[u8]) -> String {
     let bytes = bytes.get(..MAX_NAME).unwrap_or(bytes);
     match bytes.split_first() {
         Some((0, rest)) => format!("@{}", String::from_utf8_lossy(rest)),
