@@ -201,11 +201,8 @@ int main(int count, char **arguments) {
         send(fd, big, size, 0);
     }
     SCENE("remote") {
-        // All of the network is behind an interface that swallows everything.
-        CHECK(system("ip link set lo up && ip link add hole type dummy && ip link set hole up && "
-                     "ip addr add 10.9.0.1/16 dev hole && ip neigh add 10.9.9.9 lladdr 02:00:00:00:00:01 dev hole") == 0
-                  ? 0
-                  : -1);
+        // What leaves by the loopback device for an address that is not ours is dropped when it comes back.
+        CHECK(-system("ip link set lo up && ip route add 10.9.0.0/16 dev lo"));
         struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(7777)};
         int server = socket(AF_INET, SOCK_STREAM, 0);
         CHECK(bind(server, (struct sockaddr *)&address, sizeof address));
