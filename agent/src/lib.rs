@@ -10,6 +10,7 @@
 //!
 //! - [`probe`]: what can be attached to this kernel, and attaching it
 //! - [`ingest`]: decoding what the kernel side wrote
+//! - [`explain`]: what a thread waits for, and who is at the other end
 //! - [`proc`]: what `/proc` and a target's memory say, read as hostile input
 //! - [`symbol`]: stacks to functions and lines
 //! - [`runtime`]: what a language runtime's lock looks like, so that a futex becomes a mutex with a holder
@@ -24,6 +25,7 @@
 )]
 
 pub mod cli;
+pub mod explain;
 pub mod ingest;
 pub mod model;
 pub mod pipeline;

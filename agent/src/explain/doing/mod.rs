@@ -1,0 +1,135 @@
+//! What a thread is doing, from `/proc` and sock_diag alone: nothing is attached, nothing is stopped.
+//!
+//! [`observe`] twice, some tens of milliseconds apart, then [`conclude`]: the first look says where a thread is, the
+//! second whether it gets anywhere. Who holds which user-space lock is not told here.
+
+mod activity;
+mod blocked;
+mod call;
+mod child;
+mod ends;
+mod far;
+mod fdinfo;
+mod locks;
+mod look;
+mod mounts;
+mod object;
+mod observe;
+mod parse;
+mod pollset;
+mod procfs;
+mod text;
+mod timeout;
+
+pub use activity::{Activity, Progress, compare, progress};
+pub use blocked::{Blocked, Fd, Futex, Side, blocked};
+pub use call::Action;
+pub use look::{Call, Look, Place, State, look};
+pub use object::{Endpoint, Object, Peer};
+pub use observe::{Observation, observe};
+use serde::{Deserialize, Serialize};
+pub use text::describe;
+pub use timeout::Timeout;
+
+/// What a thread is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Doing {
+    /// Process id.
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// Thread name; empty when it is gone.
+    pub comm: String,
+    /// What it does.
+    #[serde(flatten)]
+    pub activity: Activity,
+    /// The system call it is in.
+    pub call: Option<Blocked>,
+    /// What the call waits on.
+    pub endpoints: Vec<Endpoint>,
+    /// Whether it gets anywhere.
+    pub progress: Progress,
+    /// Time between the looks in nanoseconds: how long `progress` was watched.
+    pub watched_ns: u64,
+    /// Some of it could not be looked at in time, or is not permitted.
+    pub is_partial: bool,
+    /// The rest of a sentence that begins with the thread's name.
+    pub text: String,
+}
+
+impl Doing {
+    /// The processes that a chain leads on to: the other ends of what it waits for, the children it waits for, the
+    /// holder of the file lock, the tracer. Never its own process.
+    pub fn leads(&self) -> impl Iterator<Item = &Peer> {
+        let endpoints = self.endpoints.iter().flat_map(|endpoint| {
+            let (peers, one) = match &endpoint.object {
+                Object::Pipe { peers, .. }
+                | Object::Fifo { peers, .. }
+                | Object::Socket { peers, .. } => (peers.as_slice(), None),
+                Object::File { lock_holder, .. } => (&[][..], lock_holder.as_ref()),
+                Object::Process { process } => (&[][..], process.as_ref()),
+                _ => (&[][..], None),
+            };
+            peers.iter().chain(one)
+        });
+        let children = self.call.iter().flat_map(|call| &call.children);
+        let tracer = match &self.activity {
+            Activity::Traced { tracer } => tracer.as_ref(),
+            _ => None,
+        };
+        endpoints
+            .chain(children)
+            .chain(tracer)
+            .filter(|peer| peer.pid != self.pid)
+    }
+}
+
+/// Concludes from two observations of the same thread, the earlier one first. With the same one twice, `progress` is
+/// unknown.
+#[must_use]
+pub fn conclude(first: &Observation, second: &Observation) -> Doing {
+    let activity = compare(&first.look, &second.look);
+    let is_alive = !matches!(
+        activity,
+        Activity::Dead | Activity::Zombie | Activity::Reused
+    );
+    let mut progress = progress(&first.look, &second.look);
+    if progress == Progress::Stuck && is_alive && bytes_moved(first, second) {
+        progress = Progress::Progressing;
+    }
+    Doing {
+        pid: second.look.pid,
+        tid: second.look.tid,
+        comm: second.look.comm.clone(),
+        text: describe(&activity, second),
+        activity,
+        call: second.blocked.clone(),
+        endpoints: second.endpoints.clone(),
+        progress,
+        watched_ns: second.look.at_ns.saturating_sub(first.look.at_ns),
+        is_partial: second.is_partial,
+    }
+}
+
+/// Whether bytes passed on a connection that both looks found it waiting on: a big write to a slow peer is one long
+/// sleep for the thread.
+fn bytes_moved(first: &Observation, second: &Observation) -> bool {
+    let traffic = |endpoint: &Endpoint| match &endpoint.object {
+        Object::Socket {
+            inode,
+            socket: Some(socket),
+            ..
+        } => Some((*inode, socket.traffic())),
+        _ => None,
+    };
+    let before: Vec<_> = first.endpoints.iter().filter_map(traffic).collect();
+    second
+        .endpoints
+        .iter()
+        .filter_map(traffic)
+        .any(|(inode, now)| {
+            before
+                .iter()
+                .any(|&(same, before)| same == inode && before != now)
+        })
+}
