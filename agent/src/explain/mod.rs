@@ -1,0 +1,3 @@
+//! Who holds a lock up, and what the holder itself waits for.
+
+pub mod graph;
