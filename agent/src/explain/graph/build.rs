@@ -121,13 +121,21 @@ impl<'a> Graph<'a> {
         let mut left_out = 0;
         let mut named: Vec<(Key<'a>, Key<'a>, Origin<'a>)> = Vec::new();
         for wait in &facts.waits {
-            named.push((Key::Thread(wait.thread), lock(wait.lock), Origin::Wait(wait)));
+            named.push((
+                Key::Thread(wait.thread),
+                lock(wait.lock),
+                Origin::Wait(wait),
+            ));
         }
         for (hold, contradicted) in facts.holds.iter().zip(contradicted) {
             if contradicted {
                 left_out += 1;
             } else {
-                named.push((lock(hold.lock), Key::Thread(hold.thread), Origin::Hold(hold)));
+                named.push((
+                    lock(hold.lock),
+                    Key::Thread(hold.thread),
+                    Origin::Hold(hold),
+                ));
             }
         }
         for block in &facts.blocks {

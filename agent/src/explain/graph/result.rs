@@ -75,10 +75,7 @@ pub(super) fn explain_within(facts: &Facts, max_visits: u64) -> Explained {
         at_roots: &at_roots,
     };
     for lock in &facts.locks {
-        if let Some(explanation) = graph
-            .lock(lock.id)
-            .and_then(|node| known.explanation(node))
-        {
+        if let Some(explanation) = graph.lock(lock.id).and_then(|node| known.explanation(node)) {
             explained.visits += explanation.chain.len() as u64;
             explained.locks.insert(lock.id, explanation);
         }
@@ -173,7 +170,7 @@ impl Known<'_, '_> {
         };
         let at_roots = self.at_roots.iter().filter_map(|(&node, behind)| {
             let ending = self.fates.get(node)?.ending;
-            (behind.waiters > 0).then_some((node, ending, behind))
+            (behind.waiters > 0 || behind.is_at_least).then_some((node, ending, behind))
         });
         let mut ranked: Vec<(NodeIndex, Ending, &Behind)> =
             circles.filter_map(of_circle).chain(at_roots).collect();

@@ -138,11 +138,13 @@ pub fn deadlock(graph: &Graph<'_>, circle: &Circle) -> String {
 
 /// Whether nodes of more than one process take part.
 pub fn spans_processes(graph: &Graph<'_>, edges: &[&Edge<'_>]) -> bool {
-    let mut pids = edges.iter().filter_map(|edge| match graph.keys.get(edge.from)? {
-        // A shared lock is named after one of its processes.
-        Key::Lock(_) => None,
-        _ => graph.pid(edge.from),
-    });
+    let mut pids = edges
+        .iter()
+        .filter_map(|edge| match graph.keys.get(edge.from)? {
+            // A shared lock is named after one of its processes.
+            Key::Lock(_) => None,
+            _ => graph.pid(edge.from),
+        });
     let first = pids.next();
     pids.any(|pid| Some(pid) != first)
 }
@@ -213,7 +215,11 @@ fn head(graph: &Graph<'_>, node: NodeIndex, waiters: u64) -> String {
     let facts = graph.locks(node);
     let mut text = match waiters {
         0 => format!("nobody waits for {}", label(graph, node)),
-        n => format!("{} for {}", wait(n, "thread", "threads"), label(graph, node)),
+        n => format!(
+            "{} for {}",
+            wait(n, "thread", "threads"),
+            label(graph, node)
+        ),
     };
     if let Some(site) = facts.iter().find_map(|lock| lock.site.as_deref()) {
         text.push_str(&format!(" ({})", phrase(site, NAME)));
@@ -262,7 +268,10 @@ fn step(graph: &Graph<'_>, edge: &Edge<'_>, text: &mut String) {
         }
         Origin::Wait(wait) => {
             text.push_str(&format!("which waits for {to}"));
-            let site = graph.locks(edge.to).iter().find_map(|lock| lock.site.as_ref());
+            let site = graph
+                .locks(edge.to)
+                .iter()
+                .find_map(|lock| lock.site.as_ref());
             if let Some(site) = wait.site.as_ref().or(site) {
                 text.push_str(&format!(" ({})", phrase(site, NAME)));
             }
@@ -288,7 +297,11 @@ fn step(graph: &Graph<'_>, edge: &Edge<'_>, text: &mut String) {
             let default = match block.kind {
                 LinkKind::PeerOf => "whose other end is",
                 LinkKind::ProducedBy => "which waits for",
-                _ if matches!(graph.keys.get(edge.to), Some(Key::Process(_) | Key::Thread(_))) => {
+                _ if matches!(
+                    graph.keys.get(edge.to),
+                    Some(Key::Process(_) | Key::Thread(_))
+                ) =>
+                {
                     "whose other end is"
                 }
                 _ => "which is blocked on",

@@ -163,13 +163,22 @@ fn movement_anywhere_on_the_way_is_progress() {
 fn very_long_chains_are_cut_but_their_root_is_right() {
     let mut world = World::default();
     for n in 0..100_u32 {
-        world = world.lock(n.into(), 1).held(n.into(), n).waits(n, u64::from(n) + 1);
+        world = world
+            .lock(n.into(), 1)
+            .held(n.into(), n)
+            .waits(n, u64::from(n) + 1);
     }
     let explained = world.explain();
     let explanation = of(&explained, 0);
     assert_eq!(explanation.chain.len(), 32);
     assert_eq!(explanation.chain_left_out, 200 - 32);
     assert!(matches!(explanation.root, Node::Lock { address: 100, .. }));
-    assert!(explanation.text.contains("and so on through 168 more links to mutex")
-        || explanation.text.contains("and so on through 168 more links to a futex"));
+    assert!(
+        explanation
+            .text
+            .contains("and so on through 168 more links to mutex")
+            || explanation
+                .text
+                .contains("and so on through 168 more links to a futex")
+    );
 }

@@ -25,7 +25,10 @@ fn two_threads_in_opposite_order() {
     assert_eq!(deadlock.waiters_total, 6);
     assert!(!deadlock.across_processes);
     // The canonical beginning, whatever the order of the facts.
-    assert!(matches!(deadlock.links[0].from, Node::Thread { tid: 3, .. }));
+    assert!(matches!(
+        deadlock.links[0].from,
+        Node::Thread { tid: 3, .. }
+    ));
     for address in [3, 7, 9] {
         let explanation = of(&explained, address);
         assert!(explanation.deadlock);
@@ -103,7 +106,11 @@ fn a_shared_lock_closes_a_circle_across_processes() {
     let explained = world.explain();
     assert_eq!(explained.deadlocks.len(), 1);
     assert!(explained.deadlocks[0].across_processes);
-    assert!(explained.deadlocks[0].text.contains("thread 2 of process 2 holds"));
+    assert!(
+        explained.deadlocks[0]
+            .text
+            .contains("thread 2 of process 2 holds")
+    );
     assert_eq!(explained.locks.len(), 4);
     assert!(explained.locks.values().all(|lock| lock.deadlock));
 }
@@ -111,11 +118,12 @@ fn a_shared_lock_closes_a_circle_across_processes() {
 #[test]
 fn a_circle_with_another_way_to_go_on_is_no_deadlock() {
     // 1 polls two things: one leads back to it, the other to a thread that runs.
-    let mut world = World::default()
-        .lock(5, 1)
-        .waits(2, 5)
-        .held(5, 1)
-        .thread(3, Activity::Runs, "");
+    let mut world =
+        World::default()
+            .lock(5, 1)
+            .waits(2, 5)
+            .held(5, 1)
+            .thread(3, Activity::Runs, "");
     for to in [2, 3] {
         world = world.block(Id::Thread(tid(1)), Id::Thread(tid(to)), LinkKind::BlockedIn);
     }

@@ -6,7 +6,9 @@ use super::{super::result::explain_within, *};
 fn ten_thousand_waiters_on_fifty_locks() {
     let mut world = World::default();
     for lock in 0..50_u32 {
-        world = world.lock(lock.into(), 200).held(lock.into(), 100_000 + lock);
+        world = world
+            .lock(lock.into(), 200)
+            .held(lock.into(), 100_000 + lock);
         for waiter in 0..200 {
             world = world.waits(lock * 200 + waiter, lock.into());
         }
@@ -57,9 +59,24 @@ fn counting_ends_early_and_says_so() {
         }
     }
     let whole = world.explain();
-    assert!(whole.root_blockers.iter().all(|r| !r.waiters_is_at_least && r.waiters_total == 40));
+    assert!(
+        whole
+            .root_blockers
+            .iter()
+            .all(|r| !r.waiters_is_at_least && r.waiters_total == 40)
+    );
     let explained = explain_within(&world.0, 5_000);
     assert!(explained.visits < 5_000 + 40 * 50 + 2 * 40 * 41);
-    assert!(explained.root_blockers.iter().any(|r| r.waiters_is_at_least));
-    assert!(explained.root_blockers.iter().all(|r| r.waiters_total <= 40));
+    assert!(
+        explained
+            .root_blockers
+            .iter()
+            .any(|r| r.waiters_is_at_least)
+    );
+    assert!(
+        explained
+            .root_blockers
+            .iter()
+            .all(|r| r.waiters_total <= 40)
+    );
 }

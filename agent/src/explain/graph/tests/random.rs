@@ -40,7 +40,10 @@ fn world() -> impl Strategy<Value = World> {
         }
         // What is said twice need not be said alike; the first counts.
         let mut seen = BTreeSet::new();
-        world.0.holds.retain(|hold| seen.insert((hold.lock, hold.thread)));
+        world
+            .0
+            .holds
+            .retain(|hold| seen.insert((hold.lock, hold.thread)));
         world
     })
 }
@@ -50,11 +53,17 @@ fn closure(world: &World) -> BTreeMap<Short, BTreeSet<Short>> {
     let mut reach: BTreeMap<Short, BTreeSet<Short>> = BTreeMap::new();
     for wait in &world.0.waits {
         let from = Short::Thread(wait.thread.tid);
-        reach.entry(from).or_default().insert(Short::Lock(wait.lock.address));
+        reach
+            .entry(from)
+            .or_default()
+            .insert(Short::Lock(wait.lock.address));
     }
     for hold in &world.0.holds {
         let from = Short::Lock(hold.lock.address);
-        reach.entry(from).or_default().insert(Short::Thread(hold.thread.tid));
+        reach
+            .entry(from)
+            .or_default()
+            .insert(Short::Thread(hold.thread.tid));
     }
     loop {
         let before = reach.clone();
@@ -75,8 +84,7 @@ fn closure(world: &World) -> BTreeMap<Short, BTreeSet<Short>> {
 
 fn waiters_behind(reach: &BTreeMap<Short, BTreeSet<Short>>, roots: &BTreeSet<Short>) -> u64 {
     let waits = |(node, further): &(&Short, &BTreeSet<Short>)| {
-        matches!(node, Short::Thread(_))
-            && (roots.contains(node) || !further.is_disjoint(roots))
+        matches!(node, Short::Thread(_)) && (roots.contains(node) || !further.is_disjoint(roots))
     };
     reach.iter().filter(waits).count() as u64
 }

@@ -74,11 +74,12 @@ fn a_chain_over_two_locks_with_a_guess() {
 
 #[test]
 fn unknown_dead_and_moving() {
-    let mut world = World::default()
-        .lock(1, 8)
-        .lock(2, 1)
-        .held(2, 10)
-        .thread(10, Activity::Dead, "");
+    let mut world =
+        World::default()
+            .lock(1, 8)
+            .lock(2, 1)
+            .held(2, 10)
+            .thread(10, Activity::Dead, "");
     world.0.locks[0].looks = looks((0, 80), (8, 8));
     let explained = world.explain();
     assert_eq!(

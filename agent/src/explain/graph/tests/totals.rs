@@ -44,18 +44,33 @@ fn the_root_with_most_behind_it_comes_first_not_the_longest_wait() {
 
 #[test]
 fn equal_totals_are_ranked_by_age() {
-    let mut world = World::default().lock(1, 3).held(1, 20).lock(2, 3).held(2, 21);
+    let mut world = World::default()
+        .lock(1, 3)
+        .held(1, 20)
+        .lock(2, 3)
+        .held(2, 21);
     world.0.locks[1].oldest_wait_ns = Some(SECOND);
     let explained = world.explain();
-    assert!(matches!(explained.root_blockers[0].root, Node::Thread { tid: 21, .. }));
+    assert!(matches!(
+        explained.root_blockers[0].root,
+        Node::Thread { tid: 21, .. }
+    ));
 }
 
 #[test]
 fn named_waiters_are_not_counted_again_among_the_others() {
-    let world = World::default().lock(1, 5).waits(10, 1).waits(11, 1).held(1, 12);
+    let world = World::default()
+        .lock(1, 5)
+        .waits(10, 1)
+        .waits(11, 1)
+        .held(1, 12);
     assert_eq!(of(&world.explain(), 1).waiters_total, 5);
     // More are named than were counted.
-    let world = World::default().lock(1, 1).waits(10, 1).waits(11, 1).held(1, 12);
+    let world = World::default()
+        .lock(1, 1)
+        .waits(10, 1)
+        .waits(11, 1)
+        .held(1, 12);
     assert_eq!(of(&world.explain(), 1).waiters_total, 2);
 }
 
