@@ -227,7 +227,7 @@ impl Drawing {
                 None => groups.push((place, 1)),
             }
         }
-        groups.sort_by(|a, b| b.1.cmp(&a.1));
+        groups.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
         let more: u64 = groups
             .iter()
             .skip(MAX_GROUPS)
@@ -241,8 +241,9 @@ impl Drawing {
             let lines = [units::plural(count, "thread", "threads"), place];
             match self.add(format!("g{number}_{to}"), label(&lines), "folder") {
                 Some(from) => {
+                    let verb = if count == 1 { "waits for" } else { "wait for" };
                     self.edges
-                        .insert((from, to.clone(), "wait for".to_owned(), "solid"));
+                        .insert((from, to.clone(), verb.to_owned(), "solid"));
                 }
                 None => self.left_out_threads += count,
             }

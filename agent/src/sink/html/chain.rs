@@ -4,7 +4,7 @@ use super::{View, markup::Html};
 use crate::{
     model::{
         Holder, Lock,
-        explanation::{Explanation, Link, LinkKind, Node},
+        explanation::{Ending, Explanation, Link, LinkKind, Node},
     },
     sink::{name, table, text, units},
 };
@@ -37,21 +37,15 @@ fn explained(html: &mut Html, explanation: &Explanation) {
     }
     html.raw("</ol>\n<p>");
     let end = match explanation.ending {
-        crate::model::explanation::Ending::Deadlock => "The chain runs in a circle: deadlock",
-        crate::model::explanation::Ending::HolderUnknown => {
-            "It is not known who holds the last lock"
-        }
-        crate::model::explanation::Ending::Abandoned => {
-            "The last lock is abandoned: its owner is dead"
-        }
-        crate::model::explanation::Ending::Runs => "The root runs",
-        crate::model::explanation::Ending::Starved => "The root could run but gets no CPU",
-        crate::model::explanation::Ending::Blocked => "The root is blocked in a system call",
-        crate::model::explanation::Ending::Endpoint => {
-            "The other end lies outside what was looked at"
-        }
-        crate::model::explanation::Ending::Stopped => "The root is stopped",
-        crate::model::explanation::Ending::Unknown => "What the root does is not known",
+        Ending::Deadlock => "The chain runs in a circle: deadlock",
+        Ending::HolderUnknown => "It is not known who holds the last lock",
+        Ending::Abandoned => "The last lock is abandoned: its owner is dead",
+        Ending::Runs => "The root runs",
+        Ending::Starved => "The root could run but gets no CPU",
+        Ending::Blocked => "The root is blocked in a system call",
+        Ending::Endpoint => "The other end lies outside what was looked at",
+        Ending::Stopped => "The root is stopped",
+        Ending::Unknown => "What the root does is not known",
     };
     html.text(&format!(
         "{end}; {} wait behind it. ",
@@ -146,12 +140,11 @@ fn node(node: &Node) -> String {
     };
     match node {
         Node::Thread { pid, tid, comm } => {
-            let what = if pid == tid {
-                format!("thread {tid}")
-            } else {
-                format!("thread {tid} of process {pid}")
+            let process = match pid == tid {
+                true => String::new(),
+                false => format!(" of process {pid}"),
             };
-            named(what, comm)
+            format!("{}{process}", named(format!("thread {tid}"), comm))
         }
         Node::Lock { kind, name, .. } => named(name::kind(*kind).to_owned(), name),
         Node::Process { pid, comm } => named(format!("process {pid}"), comm),

@@ -31,7 +31,13 @@ pub fn write(html: &mut Html, lock: &Lock) {
     }
     html.raw("</caption>\n<thead><tr><th scope=\"col\">Time</th><th scope=\"col\" class=\"number\">Waits</th>");
     html.raw("<th scope=\"col\" class=\"number\">Share</th><th scope=\"col\" class=\"bars\"></th></tr></thead>\n<tbody>\n");
+    let mut above: Option<u64> = None;
     for bucket in buckets {
+        // Empty buckets are not in the document; a gap in the distribution must show nevertheless.
+        if above.is_some_and(|above| bucket.le_ns.is_none_or(|ns| ns / 2 > above)) {
+            html.raw("<tr><th scope=\"row\" class=\"quiet\">…</th><td class=\"number quiet\">0</td><td></td><td></td></tr>\n");
+        }
+        above = bucket.le_ns;
         html.raw("<tr>");
         html.inline("th", &[("scope", "row")], &range(bucket));
         html.inline("td", &[("class", "number")], &units::count(bucket.count));

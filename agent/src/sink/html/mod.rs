@@ -16,10 +16,10 @@ mod summary;
 mod threads;
 mod waits;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Report, causes::Causes};
-use crate::model::{Lock, process::Process, snapshot::Thread};
+use crate::model::{Lock, explanation::LockRef, process::Process, snapshot::Thread};
 
 /// Writes a report.
 #[must_use]
@@ -94,6 +94,14 @@ impl<'a> View<'a> {
             [process] => self.process(process.pid),
             many => super::units::plural(many.len() as u64, "process", "processes"),
         }
+    }
+
+    /// The locks of the document among those named.
+    fn behind(&self, named: &[LockRef]) -> impl Iterator<Item = &'a Lock> {
+        let named: HashSet<(u32, u64)> =
+            named.iter().map(|lock| (lock.pid, lock.address)).collect();
+        let is_named = move |lock: &&Lock| named.contains(&(lock.pid, lock.address));
+        self.locks.iter().copied().filter(is_named)
     }
 
     const fn is_recording(&self) -> bool {

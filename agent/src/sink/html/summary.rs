@@ -2,7 +2,10 @@
 
 use super::{View, anchor, chain, markup::Html};
 use crate::{
-    model::{Lock, explanation::LockRef},
+    model::{
+        Kind, Lock,
+        explanation::{Ending, LockRef},
+    },
     sink::{name, text, units},
 };
 
@@ -29,7 +32,7 @@ pub fn write(html: &mut Html, view: &View<'_>) {
         .causes
         .root_blockers
         .iter()
-        .filter(|blocker| blocker.ending != crate::model::explanation::Ending::Deadlock);
+        .filter(|blocker| blocker.ending != Ending::Deadlock);
     let count = roots.clone().count();
     for blocker in roots.take(SENTENCES) {
         html.open("li", &[]);
@@ -40,6 +43,10 @@ pub fn write(html: &mut Html, view: &View<'_>) {
         html.raw(" ");
         chain::badge(html, blocker.progress.as_str());
         links(html, view, &blocker.locks);
+        let heaviest = view.behind(&blocker.locks).max_by_key(|lock| lock.waiters);
+        if let Some(explanation) = heaviest.and_then(|lock| view.causes.of(lock)) {
+            html.inline("span", &[("class", "evidence")], &explanation.text);
+        }
         html.close("li");
     }
     more(html, count, "root", "roots");
@@ -105,7 +112,10 @@ pub fn sentence(view: &View<'_>, lock: &Lock) -> String {
     let mut sentence = format!(
         "{} {verb} for {} {}",
         units::plural(lock.waiters, "thread", "threads"),
-        name::kind(lock.kind),
+        match lock.kind {
+            Kind::Unknown => "a futex",
+            kind => name::kind(kind),
+        },
         text::shorten_function(&name::lock(lock), 80),
     );
     if let (Some(_), Some(site)) = (&lock.symbol, &lock.site) {
@@ -122,12 +132,7 @@ pub fn sentence(view: &View<'_>, lock: &Lock) -> String {
 }
 
 fn links(html: &mut Html, view: &View<'_>, locks: &[LockRef]) {
-    let known = view.locks.iter().filter(|lock| {
-        locks
-            .iter()
-            .any(|named| named.pid == lock.pid && named.address == lock.address)
-    });
-    for (index, lock) in known.take(SENTENCES).enumerate() {
+    for (index, lock) in view.behind(locks).take(SENTENCES).enumerate() {
         html.raw(if index == 0 { " Locks: " } else { ", " });
         let href = format!("#{}", anchor(lock));
         let name = text::shorten_function(&name::lock(lock), 40);
