@@ -213,7 +213,7 @@ pub struct Explanation {
     pub chain: Vec<Link>,
     /// Links between the end of `chain` and the root that were left out.
     pub chain_left_out: u64,
-    /// That of the weakest link.
+    /// That of the weakest link; says nothing when there is none.
     pub confidence: Confidence,
     /// Slow or stuck.
     pub progress: Progress,

@@ -129,7 +129,8 @@ pub struct Wait {
     pub confidence: Confidence,
 }
 
-/// A lock is held by a thread.
+/// A lock is held by a thread. Several holds of one lock say that several threads hold it at once (readers), not that
+/// any one of them might: of candidates, the best one should be given.
 #[derive(Clone, Debug)]
 pub struct Hold {
     /// What.

@@ -67,12 +67,17 @@ pub(super) fn explain_within(facts: &Facts, max_visits: u64) -> Explained {
         visits: all.visits + strict.visits + counter.visits,
         ..Explained::default()
     };
+    let deadlocks: Vec<String> = circles
+        .iter()
+        .map(|circle| text::deadlock(&graph, circle))
+        .collect();
     let known = Known {
         graph: &graph,
         fates: &fates,
         circles: &circles,
         in_circles: &in_circles,
         at_roots: &at_roots,
+        deadlocks: &deadlocks,
     };
     for lock in &facts.locks {
         if let Some(explanation) = graph.lock(lock.id).and_then(|node| known.explanation(node)) {
@@ -92,6 +97,8 @@ struct Known<'g, 'a> {
     circles: &'g [Circle],
     in_circles: &'g [Behind],
     at_roots: &'g HashMap<NodeIndex, Behind>,
+    /// Sentences of the circles.
+    deadlocks: &'g [String],
 }
 
 impl Known<'_, '_> {
@@ -110,6 +117,8 @@ impl Known<'_, '_> {
             .iter()
             .find_map(|lock| convoy::convoy(lock.looks?))
             .filter(|_| circle.is_none());
+        let deadlock = fate.circle.and_then(|number| self.deadlocks.get(number));
+        let deadlock = deadlock.map(String::as_str);
         let round = circle.map_or(0, |circle| circle.edges.len() as u64);
         Some(Explanation {
             root: text::node(self.graph, fate.root),
@@ -121,7 +130,9 @@ impl Known<'_, '_> {
             chain_left_out: (fate.steps + round).saturating_sub(edges.len() as u64),
             confidence: fate.confidence,
             progress: fate.progress,
-            text: text::lock(self.graph, node, &edges, self.fates, circle, total, convoy),
+            text: text::lock(
+                self.graph, node, &edges, self.fates, deadlock, total, convoy,
+            ),
             deadlock: circle.is_some(),
             waiters_total: total.0,
             convoy,
@@ -129,12 +140,12 @@ impl Known<'_, '_> {
     }
 
     fn deadlocks(&self, left_out: &mut u64) -> Vec<Deadlock> {
-        let mut ranked: Vec<(&Circle, &Behind)> =
-            self.circles.iter().zip(self.in_circles).collect();
-        ranked.sort_by_key(|(_, behind)| Reverse((behind.waiters, behind.oldest_wait_ns)));
+        let circles = self.circles.iter().zip(self.in_circles);
+        let mut ranked: Vec<((&Circle, &Behind), &String)> = circles.zip(self.deadlocks).collect();
+        ranked.sort_by_key(|((_, behind), _)| Reverse((behind.waiters, behind.oldest_wait_ns)));
         *left_out += ranked.len().saturating_sub(MAX_RANKED) as u64;
         ranked.truncate(MAX_RANKED);
-        let deadlock = |(circle, behind): (&Circle, &Behind)| {
+        let deadlock = |((circle, behind), text): ((&Circle, &Behind), &String)| {
             let edges: Vec<&Edge<'_>> = circle
                 .edges
                 .iter()
@@ -157,7 +168,7 @@ impl Known<'_, '_> {
                     .unwrap_or_default(),
                 waiters_total: behind.waiters,
                 oldest_wait_ns: behind.oldest_wait_ns,
-                text: text::deadlock(self.graph, circle),
+                text: text.clone(),
             }
         };
         ranked.into_iter().map(deadlock).collect()

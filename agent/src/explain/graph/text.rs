@@ -21,13 +21,13 @@ const PHRASE: usize = 240;
 /// Most links of a circle that are spelt out.
 const MAX_SPELT: usize = 16;
 
-/// A sentence for a lock.
+/// A sentence for a lock; `deadlock` is that of the deadlock that its chain leads into.
 pub fn lock(
     graph: &Graph<'_>,
     node: NodeIndex,
     chain: &[EdgeIndex],
     fates: &[Fate],
-    circle: Option<&Circle>,
+    deadlock: Option<&str>,
     total: (u64, bool),
     convoy: Option<Convoy>,
 ) -> String {
@@ -39,7 +39,7 @@ pub fn lock(
     let mut is_first = true;
     let mut at = node;
     for edge in chain.iter().filter_map(|&index| graph.edges.get(index)) {
-        if circle.is_some() && fates.get(edge.from).is_some_and(|fate| fate.steps == 0) {
+        if deadlock.is_some() && fates.get(edge.from).is_some_and(|fate| fate.steps == 0) {
             break;
         }
         text.push_str(if is_first { "; " } else { ", " });
@@ -47,9 +47,9 @@ pub fn lock(
         is_first = false;
         at = edge.to;
     }
-    if let Some(circle) = circle {
+    if let Some(deadlock) = deadlock {
         text.push_str("; ");
-        text.push_str(&deadlock(graph, circle));
+        text.push_str(deadlock);
     } else if fate.ending == Ending::Endpoint && at == fate.root {
         // The last step has named it.
     } else if at == fate.root {
@@ -99,13 +99,14 @@ pub fn deadlock(graph: &Graph<'_>, circle: &Circle) -> String {
         .collect();
     // The edge that leads to the first node is the last one.
     let before = edges.last().into_iter().chain(&edges);
+    // What a hold has to say, its holder says.
+    let steps = before
+        .zip(&edges)
+        .filter(|(_, edge)| !matches!(edge.origin, Origin::Hold(_)));
+    let more = steps.clone().skip(MAX_SPELT).count();
     let mut parts = Vec::new();
     let several = spans_processes(graph, &edges);
-    for (before, edge) in before.zip(&edges) {
-        // Its holder says what it has to say.
-        if matches!(edge.origin, Origin::Hold(_)) {
-            continue;
-        }
+    for (before, edge) in steps.take(MAX_SPELT) {
         let mut part = label(graph, edge.from);
         if let (true, Some(Key::Thread(id))) = (several, graph.keys.get(edge.from)) {
             part.push_str(&format!(" of process {}", id.pid));
@@ -118,7 +119,7 @@ pub fn deadlock(graph: &Graph<'_>, circle: &Circle) -> String {
             part.push_str(" and");
         }
         part.push_str(&format!(" waits for {}", label(graph, edge.to)));
-        if before.from == edge.to {
+        if matches!(before.origin, Origin::Hold(_)) && before.from == edge.to {
             part.push_str(", which it holds itself");
         }
         if let Origin::Wait(wait) = edge.origin
@@ -128,8 +129,6 @@ pub fn deadlock(graph: &Graph<'_>, circle: &Circle) -> String {
         }
         parts.push(part);
     }
-    let more = parts.len().saturating_sub(MAX_SPELT);
-    parts.truncate(MAX_SPELT);
     if more > 0 {
         parts.push(format!("and {} more", units::count(more as u64)));
     }

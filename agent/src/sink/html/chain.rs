@@ -24,18 +24,10 @@ pub fn write(html: &mut Html, view: &View<'_>, lock: &Lock) {
 }
 
 fn explained(html: &mut Html, explanation: &Explanation) {
-    html.raw("<ol class=\"chain\">\n");
-    for link in &explanation.chain {
-        step(html, link, link.to == explanation.root);
+    if !explanation.chain.is_empty() {
+        links(html, explanation);
     }
-    if explanation.chain_left_out > 0 {
-        let more = units::plural(explanation.chain_left_out, "link", "links");
-        html.leaf("li", &[("class", "quiet")], &format!("{more} left out"));
-        html.open("li", &[("class", "root")]);
-        html.text(&format!("to {}", node(&explanation.root)));
-        html.close("li");
-    }
-    html.raw("</ol>\n<p>");
+    html.raw("<p>");
     let end = match explanation.ending {
         Ending::Deadlock => "The chain runs in a circle: deadlock",
         Ending::HolderUnknown => "It is not known who holds the last lock",
@@ -51,10 +43,28 @@ fn explained(html: &mut Html, explanation: &Explanation) {
         "{end}; {} wait behind it. ",
         units::plural(explanation.waiters_total, "thread", "threads")
     ));
-    badge(html, explanation.confidence.as_str());
-    html.raw(" ");
+    // Where nothing is known there is nothing to be sure of.
+    if !explanation.chain.is_empty() {
+        badge(html, explanation.confidence.as_str());
+        html.raw(" ");
+    }
     badge(html, explanation.progress.as_str());
     html.raw("</p>\n");
+}
+
+fn links(html: &mut Html, explanation: &Explanation) {
+    html.raw("<ol class=\"chain\">\n");
+    for link in &explanation.chain {
+        step(html, link, link.to == explanation.root);
+    }
+    if explanation.chain_left_out > 0 {
+        let more = units::plural(explanation.chain_left_out, "link", "links");
+        html.leaf("li", &[("class", "quiet")], &format!("{more} left out"));
+        html.open("li", &[("class", "root")]);
+        html.text(&format!("to {}", node(&explanation.root)));
+        html.close("li");
+    }
+    html.raw("</ol>\n");
 }
 
 fn step(html: &mut Html, link: &Link, is_root: bool) {

@@ -14,7 +14,7 @@ pub fn write(html: &mut Html, view: &View<'_>) {
         return;
     }
     html.raw("<section id=\"locks\" aria-labelledby=\"locks-title\">\n");
-    html.raw("<h2 id=\"locks-title\">Locks</h2>\n<div class=\"wide\"><table class=\"sortable\">\n");
+    html.raw("<h2 id=\"locks-title\">Locks</h2>\n<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"Table\"><table class=\"sortable\">\n");
     html.raw("<thead><tr><th scope=\"col\">Kind</th><th scope=\"col\">Lock</th><th scope=\"col\">Process</th>");
     html.raw("<th scope=\"col\" class=\"number\">Waiting</th><th scope=\"col\" class=\"number\">Oldest</th>");
     if view.is_recording() {

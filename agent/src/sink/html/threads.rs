@@ -65,7 +65,7 @@ fn rows(html: &mut Html, view: &View<'_>) {
         std::cmp::Reverse((waits, thread.since_ns))
     };
     threads.sort_by_key(key);
-    html.raw("<h3>One by one</h3>\n<div class=\"wide\"><table class=\"sortable\">\n<thead><tr>");
+    html.raw("<h3>One by one</h3>\n<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"Table\"><table class=\"sortable\">\n<thead><tr>");
     html.raw("<th scope=\"col\" class=\"number\">Thread</th><th scope=\"col\">Name</th><th scope=\"col\">Process</th>");
     html.raw("<th scope=\"col\">State</th><th scope=\"col\">System call</th><th scope=\"col\">Waits for</th>");
     html.raw("<th scope=\"col\" class=\"number\">Since</th><th scope=\"col\">Where</th></tr></thead>\n<tbody>\n");

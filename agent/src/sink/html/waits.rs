@@ -38,7 +38,7 @@ pub fn write(html: &mut Html, view: &View<'_>) {
     html.raw("<section id=\"other-waits\" aria-labelledby=\"other-waits-title\">\n");
     html.raw("<h2 id=\"other-waits-title\">Waits that are not for locks</h2>\n");
     html.raw("<p class=\"quiet\">Condition variables, barriers, joins, idle workers and runtimes: nobody has to let go of anything.</p>\n");
-    html.raw("<div class=\"wide\"><table class=\"sortable\">\n<thead><tr><th scope=\"col\">Kind</th><th scope=\"col\">Where</th>");
+    html.raw("<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"Table\"><table class=\"sortable\">\n<thead><tr><th scope=\"col\">Kind</th><th scope=\"col\">Where</th>");
     html.raw("<th scope=\"col\">Process</th><th scope=\"col\" class=\"number\">Objects</th>");
     html.raw("<th scope=\"col\" class=\"number\">Waiting</th><th scope=\"col\" class=\"number\">Oldest</th>");
     if view.is_recording() {

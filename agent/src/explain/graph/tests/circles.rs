@@ -179,3 +179,17 @@ fn evidence_that_hand_offs_contradict_closes_no_circle() {
     world.0.waits[0].since_ns = Some(SECOND / 2);
     assert_eq!(world.explain().deadlocks.len(), 1);
 }
+
+#[test]
+fn processes_that_wait_for_each_other() {
+    let pipe =
+        |from, to| World::default().block(Id::Process(from), Id::Process(to), LinkKind::BlockedIn);
+    let mut world = pipe(1, 2);
+    world.0.blocks.extend(pipe(2, 1).0.blocks);
+    let explained = world.explain();
+    assert_eq!(
+        explained.deadlocks[0].text,
+        "deadlock: process 1 waits for process 2; process 2 waits for process 1"
+    );
+    assert!(explained.deadlocks[0].across_processes);
+}
