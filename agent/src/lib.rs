@@ -14,6 +14,7 @@
 //! - [`proc`]: what `/proc` and a target's memory say, read as hostile input
 //! - [`symbol`]: stacks to functions and lines
 //! - [`runtime`]: what a language runtime's lock looks like, so that a futex becomes a mutex with a holder
+//! - [`explain`]: who holds a lock up, and what the holder itself waits for
 //! - [`model`]: plain types: captures and snapshots, which are also the JSON documents
 //! - [`sink`]: table, JSON, pprof, folded stacks, SVG
 //! - [`report`]: putting captures and snapshots together

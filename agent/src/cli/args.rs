@@ -77,8 +77,9 @@ pub struct ReportArgs {
     /// Write the report to FILE instead of standard output
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// table, json, pprof (for `go tool pprof`), folded (for flame graph tools)
-    /// or svg (a flame graph)
+    /// table, json, pprof (for `go tool pprof`), folded (for flame graph tools),
+    /// svg (a flame graph), html (a report for a browser, in one file) or dot
+    /// (who waits for whom, for Graphviz)
     #[arg(
         long,
         value_enum,

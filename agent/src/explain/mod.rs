@@ -1,4 +1,5 @@
-//! Why a thread does not go on: what it is doing, what it waits for, and who is at the other end.
+//! Who holds a lock up, and what the holder itself waits for.
 
 pub mod doing;
+pub mod graph;
 pub mod net;

@@ -1,6 +1,7 @@
 //! Plain types and aggregation: no aya, no tokio, no I/O. The types serialise to the documented JSON.
 
 pub mod capture;
+pub mod explanation;
 pub mod frame;
 pub mod hex;
 pub mod histogram;

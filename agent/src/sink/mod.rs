@@ -1,6 +1,9 @@
 //! Where captures and snapshots go: each sink is a pure function from the model to bytes.
 
+pub mod causes;
+pub mod dot;
 pub mod folded;
+pub mod html;
 pub mod json;
 pub mod name;
 pub mod pprof;
@@ -31,6 +34,10 @@ pub enum Format {
     Folded,
     /// A flame graph of the time spent waiting
     Svg,
+    /// A report for a browser, in one file
+    Html,
+    /// Who waits for whom, for Graphviz
+    Dot,
 }
 
 impl Format {
@@ -68,5 +75,7 @@ pub fn render(report: &Report, format: Format, table: &table::Options) -> Result
         (Format::Pprof, _) => pprof::render(report),
         (Format::Folded, _) => Ok(folded::render(report).into()),
         (Format::Svg, _) => svg::render(report),
+        (Format::Html, _) => Ok(html::render(report, &causes::Causes::default()).into()),
+        (Format::Dot, _) => Ok(dot::render(report, &causes::Causes::default()).into()),
     }
 }

@@ -49,7 +49,7 @@ pub fn write(page: &mut Page, loss: &BTreeMap<String, u64>, plan: &[PlanEntry]) 
 }
 
 /// Whether the same signal is had in another way: `futex (tracepoint)` for `futex (fentry)`.
-fn has_alternative(missing: &PlanEntry, plan: &[PlanEntry]) -> bool {
+pub fn has_alternative(missing: &PlanEntry, plan: &[PlanEntry]) -> bool {
     let Some((signal, _)) = missing.probe.split_once(" (") else {
         return false;
     };
@@ -62,7 +62,8 @@ fn has_alternative(missing: &PlanEntry, plan: &[PlanEntry]) -> bool {
     })
 }
 
-fn describe(name: &str) -> Option<&'static str> {
+/// What a counter of losses means.
+pub fn describe(name: &str) -> Option<&'static str> {
     let index = counter::NAMES.iter().position(|&known| known == name)?;
     counter::DESCRIPTIONS.get(index).map(|text| text.trim())
 }

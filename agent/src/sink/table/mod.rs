@@ -2,14 +2,14 @@
 //! how many wait, since when, at which line, who holds it.
 
 mod capture;
-mod footer;
+pub(super) mod footer;
 mod histogram;
-mod lock;
+pub(super) mod lock;
 mod page;
-mod sites;
+pub(super) mod sites;
 mod snapshot;
-mod stack;
-mod threads;
+pub(super) mod stack;
+pub(super) mod threads;
 
 pub use capture::render as capture;
 pub use snapshot::render as snapshot;
