@@ -30,7 +30,7 @@ fn pipes() {
         assert!(found.text.ends_with(&end), "{found:#?}");
         assert_eq!(leads(&found), [other]);
         // The first look may have been at the thread still filling the pipe.
-        assert_eq!(doing(scene.pid, scene.pid).progress, Progress::Stuck);
+        scene.until(|doing| doing.progress == Progress::Stuck);
     }
 }
 
@@ -91,10 +91,12 @@ fn file_locks() {
 
 #[test]
 fn sleeps() {
-    let found = Scene::start("sleep").says("sleeps in clock_nanosleep() of 16 min");
+    let scene = Scene::start("sleep");
+    let found = scene.says("sleeps in clock_nanosleep() of 16 min");
     let span = Timeout::Span(1_000_000_000_000);
     assert_eq!(found.call.unwrap().timeout, Some(span));
-    assert_eq!(found.progress, Progress::Stuck);
+    // The first look may have been at the thread on its way there.
+    scene.until(|doing| doing.progress == Progress::Stuck);
     Scene::start("sleep_until").says("sleeps in clock_nanosleep(), 16 min left");
     Scene::start("pause").says("waits for a signal in pause()");
     Scene::start("eventfd").says("waits in read() on fd 3, eventfd");
@@ -155,11 +157,7 @@ fn stopped_and_traced() {
     unsafe { libc::kill(i32::try_from(scene.pid).unwrap(), libc::SIGSTOP) };
     let found = scene.says("is stopped (SIGSTOP)");
     assert_eq!(found.activity, Activity::Stopped);
-    assert_eq!(
-        doing(scene.pid, scene.pid).progress,
-        Progress::Stuck,
-        "{found:#?}"
-    );
+    scene.until(|doing| doing.progress == Progress::Stuck);
 
     let scene = Scene::start("traced");
     let sentence = format!("is traced by {} (explain_scene)", scene.pid);
@@ -255,6 +253,9 @@ fn sets_of_descriptors() {
 #[test]
 fn deadlines() {
     let scenes: Vec<_> = (0..4).map(|_| Scene::start("recv")).collect();
+    for scene in &scenes {
+        scene.says("waits in recvfrom()");
+    }
     let threads: Vec<_> = scenes.iter().map(|scene| (scene.pid, scene.pid)).collect();
     let began = std::time::Instant::now();
     let seen = observe(&threads, began);

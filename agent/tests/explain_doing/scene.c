@@ -245,6 +245,22 @@ int main(int count, char **arguments) {
             CHECK(connect(socket(AF_INET, SOCK_STREAM, 0), (struct sockaddr *)&address, length));
         }
     }
+    SCENE("unix_unaccepted") {
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        strncpy(address.sun_path, path, sizeof address.sun_path - 1);
+        int server = socket(AF_UNIX, SOCK_STREAM, 0);
+        CHECK(bind(server, (struct sockaddr *)&address, sizeof address));
+        CHECK(listen(server, 1));
+        peer = split();
+        if (peer == 0) {
+            pause();
+        }
+        close(server);
+        int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+        CHECK(connect(fd, (struct sockaddr *)&address, sizeof address));
+        ready(peer);
+        CHECK(recv(fd, buffer, 1, 0));
+    }
     SCENE("unix_connect") {
         struct sockaddr_un address = {.sun_family = AF_UNIX};
         socklen_t length = sizeof(sa_family_t) + snprintf(address.sun_path + 1, 90, "explain %d", getpid()) + 1;

@@ -113,7 +113,10 @@ pub fn progress(first: &Look, second: &Look) -> Progress {
     if second.at_ns <= first.at_ns || second.state == State::Other {
         return Progress::Unknown;
     }
-    if first.cpu_ticks != second.cpu_ticks
+    // What it waited for came, even if it has not run since.
+    let woke = first.state != State::Runnable && second.state == State::Runnable;
+    if woke
+        || first.cpu_ticks != second.cpu_ticks
         || first.cpu_ns != second.cpu_ns
         || first.timeslices != second.timeslices
         || first.voluntary_switches != second.voluntary_switches
@@ -222,6 +225,7 @@ mod tests {
         let mut first = look();
         first.state = State::Sleeping;
         assert_eq!(compare(&first, &later(50, 0)), Activity::Runnable);
+        assert_eq!(progress(&first, &later(50, 0)), Progress::Progressing);
     }
 
     #[test]

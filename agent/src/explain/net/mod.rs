@@ -86,7 +86,7 @@ pub struct Found {
 ///
 /// # Cost
 /// One dump of the sockets of each protocol and family that is wanted (about 1 us per socket of the namespace); one
-/// request for each unix socket and each TCP peer. Memory: only what is wanted is kept.
+/// request for each unix socket and each TCP peer; one dump of the unix listeners for each unix socket that waits for one. Memory: only what is wanted is kept.
 #[must_use]
 pub fn find(namespace: &Path, wanted: &[Wanted], deadline: Instant) -> Found {
     let mut sockets = HashMap::new();
@@ -148,10 +148,10 @@ fn find_unix(
         let Some(mut socket) = other_end::unix(channel, wanted.inode)? else {
             continue;
         };
-        if let Some(name) = &wanted.listener
-            && socket.peer_inode.is_none()
-        {
-            other_end::listener(channel, name, &mut socket)?;
+        // The other end has no inode until it is accepted.
+        let is_pending = socket.state == "ESTABLISHED" || wanted.listener.is_some();
+        if is_pending && socket.peer_inode.is_none() {
+            other_end::listener(channel, wanted.listener.as_deref(), &mut socket)?;
         }
         sockets.insert(socket.inode, socket);
     }

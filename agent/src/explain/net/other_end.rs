@@ -74,16 +74,20 @@ pub(super) fn unix(channel: &mut Channel, inode: u64) -> Result<Option<Socket>, 
     Ok(Some(socket))
 }
 
-/// Fills in the listener that a unix socket waits to be connected to.
+/// Fills in the listener that a unix socket waits to be connected to (`name`) or to be accepted by.
 pub(super) fn listener(
     channel: &mut Channel,
-    name: &str,
+    name: Option<&str>,
     socket: &mut Socket,
 ) -> Result<(), Error> {
-    let address = Address::Unix(name.to_owned());
+    let address = name.map(|name| Address::Unix(name.to_owned()));
+    let inode = u32::try_from(socket.inode).unwrap_or(0);
     channel.ask(netlink::DUMP, &unix::listeners(), |payload| {
-        let found = unix::decode(payload).filter(|found| found.local == address);
-        if let Some(found) = found {
+        let is_it = |found: &Socket| match &address {
+            Some(address) => found.local == *address,
+            None => unix::is_pending(payload, inode),
+        };
+        if let Some(found) = unix::decode(payload).filter(is_it) {
             socket.peer_inode = Some(found.inode);
             socket.peer = Some(found.local);
         }

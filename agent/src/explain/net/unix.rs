@@ -9,28 +9,30 @@ use super::{
 const MESSAGE: usize = 16;
 /// `UDIAG_SHOW_NAME | UDIAG_SHOW_PEER | UDIAG_SHOW_RQLEN`.
 const SHOW: u32 = 0x01 | 0x04 | 0x10;
+/// `UDIAG_SHOW_ICONS`: who waits to be accepted.
+const SHOW_PENDING: u32 = 0x08;
 /// Longest name: `sun_path`.
 const MAX_NAME: usize = 108;
 
 /// Asks for the socket with this inode.
 pub(super) fn one(inode: u32) -> Vec<u8> {
-    request(u32::MAX, inode)
+    request(u32::MAX, inode, SHOW)
 }
 
 /// Asks for all sockets that wait for connections: to be sent as a dump.
 pub(super) fn listeners() -> Vec<u8> {
     const LISTEN: u32 = 10;
-    request(1 << LISTEN, 0)
+    request(1 << LISTEN, 0, SHOW | SHOW_PENDING)
 }
 
 /// `struct unix_diag_req`.
-fn request(states: u32, inode: u32) -> Vec<u8> {
+fn request(states: u32, inode: u32, show: u32) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(24);
     bytes.push(u8::try_from(libc::AF_UNIX).unwrap_or(1));
     bytes.extend([0; 3]);
     bytes.extend(states.to_ne_bytes());
     bytes.extend(inode.to_ne_bytes());
-    bytes.extend(SHOW.to_ne_bytes());
+    bytes.extend(show.to_ne_bytes());
     bytes.extend([0xff; 8]); // any cookie
     bytes
 }
@@ -61,6 +63,17 @@ pub(super) fn decode(payload: &[u8]) -> Option<Socket> {
         }
     }
     Some(socket)
+}
+
+/// Whether the socket with this inode is one of those that wait to be accepted by the listener in an answer.
+pub(super) fn is_pending(payload: &[u8], inode: u32) -> bool {
+    let pending = attributes(payload.get(MESSAGE..).unwrap_or_default())
+        .find(|&(kind, _)| kind == 3)
+        .map_or(&[][..], |(_, pending)| pending);
+    inode != 0
+        && pending
+            .chunks_exact(4)
+            .any(|word| word == inode.to_ne_bytes())
 }
 
 /// What `sun_path` names. A path ends at a zero; an abstract name begins with one and may hold more.
@@ -108,11 +121,19 @@ mod tests {
         assert_eq!((socket.inode, socket.peer_inode), (7, Some(8)));
         assert_eq!((socket.receive_queue, socket.send_queue), (3, 4));
         assert_eq!(socket.state, "ESTABLISHED");
+        bytes.extend([12, 0, 3, 0]);
+        bytes.extend(9_u32.to_ne_bytes());
+        bytes.extend(0_u32.to_ne_bytes());
+        assert_eq!(
+            [9, 0, 7].map(|inode| is_pending(&bytes, inode)),
+            [true, false, false]
+        );
     }
 
     proptest! {
         #[test]
         fn any_bytes(bytes in proptest::collection::vec(0..20_u8, 0..128)) {
+            prop_assert!(!is_pending(&bytes, u32::MAX));
             prop_assert_eq!(decode(&bytes).is_some(), bytes.len() >= MESSAGE);
         }
     }
