@@ -16,7 +16,7 @@
 //! - [`runtime`]: what a language runtime's lock looks like, so that a futex becomes a mutex with a holder
 //! - [`explain`]: who holds a lock up, and what the holder itself waits for
 //! - [`model`]: plain types: captures and snapshots, which are also the JSON documents
-//! - [`sink`]: table, JSON, pprof, folded stacks, SVG
+//! - [`sink`]: table, JSON, pprof, folded stacks, SVG, HTML, Graphviz
 //! - [`report`]: putting captures and snapshots together
 //! - [`pipeline`]: wiring, the one file that knows every stage
 //! - [`cli`]: the command line

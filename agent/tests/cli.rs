@@ -67,7 +67,7 @@ fn usage_errors_are_2_and_say_what_to_pass() {
         ("record --all --bogus", "unexpected argument '--bogus'"),
         (
             "show x --format yaml",
-            "[possible values: table, json, pprof, folded, svg]",
+            "[possible values: table, json, pprof, folded, svg, html, dot]",
         ),
     ] {
         let (status, stdout, stderr) = run(line);
@@ -100,6 +100,8 @@ fn saved_reports_are_shown_in_every_format() {
         let folded = golden(&table.replace(".txt", ".folded"));
         assert_eq!(shown("folded"), std::fs::read(folded).unwrap());
         assert!(shown("svg").starts_with(b"<?xml"));
+        assert!(shown("html").starts_with(b"<!DOCTYPE html>"));
+        assert!(shown("dot").starts_with(b"digraph holdup {"));
     }
 }
 

@@ -354,7 +354,10 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::{
-        model::{Kind, explanation::Deadlock},
+        model::{
+            Kind,
+            explanation::{Deadlock, Ending, Progress, RootBlocker},
+        },
         sink::{fixture, golden},
     };
 
@@ -409,11 +412,25 @@ mod tests {
             oldest_wait_ns: None,
             text: String::new(),
         }];
+        let roots = [RootBlocker {
+            root: thread(2),
+            ending: Ending::Deadlock,
+            progress: Progress::Stuck,
+            waiters_total: 1,
+            waiters_is_at_least: false,
+            oldest_wait_ns: None,
+            locks: Vec::new(),
+            locks_left_out: 0,
+            text: String::new(),
+        }];
         let causes = Causes {
             deadlocks: &deadlock,
+            root_blockers: &roots,
             ..Causes::default()
         };
         let dot = render(&Report::Snapshot(fixture::snapshot()), &causes);
+        let root = dot.lines().find(|line| line.contains("penwidth=3"));
+        assert!(root.unwrap().starts_with("  t1_2 ["));
         assert_eq!(dot.matches("color=red").count(), 2);
         assert_eq!(dot.matches("t1_2 -> l1_10").count(), 1);
         // Quotes that are not escaped come in pairs on every line.
