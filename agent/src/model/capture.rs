@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Lock, plan::PlanEntry, process::Process};
+use super::{
+    Lock,
+    explanation::{Deadlock, RootBlocker},
+    plan::PlanEntry,
+    process::Process,
+};
 
 /// Value of `schema`.
 pub const SCHEMA: &str = "holdup.capture/v1";
@@ -26,4 +31,10 @@ pub struct Capture {
     pub processes: Vec<Process>,
     /// Locks, most total wait (finished and going on) first.
     pub locks: Vec<Lock>,
+    /// Roots that somebody waits behind: those that hold most threads up first.
+    #[serde(default)]
+    pub root_blockers: Vec<RootBlocker>,
+    /// Threads that wait for each other.
+    #[serde(default)]
+    pub deadlocks: Vec<Deadlock>,
 }

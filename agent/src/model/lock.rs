@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Frame, Kind, hex, histogram::Bucket};
+use super::{Frame, Kind, explanation::Explanation, hex, histogram::Bucket};
 
 /// How finished waits ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,4 +95,7 @@ pub struct Lock {
     pub sites: Vec<Site>,
     /// Who holds it now; null when not known.
     pub holder: Option<Holder>,
+    /// Why it is held up, down to the root; null when nobody waits.
+    #[serde(default)]
+    pub explanation: Option<Explanation>,
 }

@@ -4,7 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Frame, Kind, Lock, hex, plan::PlanEntry, process::Process};
+use super::{
+    Frame, Kind, Lock,
+    explanation::{Deadlock, RootBlocker},
+    hex,
+    plan::PlanEntry,
+    process::Process,
+};
 
 /// Value of `schema`.
 pub const SCHEMA: &str = "holdup.snapshot/v1";
@@ -50,6 +56,12 @@ pub struct Snapshot {
     pub processes: Vec<Process>,
     /// Locks somebody waits for, most waiters first. Counts of finished waits are 0: nothing was recorded.
     pub locks: Vec<Lock>,
+    /// Roots that somebody waits behind: those that hold most threads up first.
+    #[serde(default)]
+    pub root_blockers: Vec<RootBlocker>,
+    /// Threads that wait for each other.
+    #[serde(default)]
+    pub deadlocks: Vec<Deadlock>,
     /// All threads looked at.
     pub threads: Vec<Thread>,
 }

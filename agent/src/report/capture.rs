@@ -15,6 +15,7 @@ use holdup_abi::{
 
 use super::{
     engine::Engine,
+    explain,
     lock::{self, Assembled, Sources, Word},
     waiter::{self, Waiter},
 };
@@ -133,7 +134,7 @@ pub fn build(
     let mut without_stack = waiter::unwind(&mut waiters, &mut engine.symbols);
     without_stack += drop_torn(plane, &mut waiters);
     let words = words(plane, engine, waiters);
-    let assembled = lock::assemble(
+    let mut assembled = lock::assemble(
         words,
         &mut Sources {
             symbols: &mut engine.symbols,
@@ -142,6 +143,7 @@ pub fn build(
             now_ns: monotonic_ns(),
         },
     );
+    let causes = explain::explain(&mut assembled);
     let mut loss = plane.losses()?;
     loss.extend(engine.losses());
     loss.insert("waiters_not_unwound".into(), without_stack);
@@ -154,6 +156,8 @@ pub fn build(
         loss,
         processes,
         locks: assembled.locks,
+        root_blockers: causes.root_blockers,
+        deadlocks: causes.deadlocks,
     })
 }
 

@@ -53,13 +53,28 @@ struct Judged {
     verdict: Verdict,
 }
 
+/// What a thread waits for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wait {
+    /// Its process.
+    pub pid: u32,
+    /// Address of the lock.
+    pub address: u64,
+    /// Kind of the lock.
+    pub kind: Kind,
+    /// For how long in nanoseconds; `None` when not known.
+    pub age_ns: Option<u64>,
+    /// `age_ns` is a lower bound.
+    pub at_least: bool,
+}
+
 /// The locks, and for each waiting thread its lock's address and kind.
 #[derive(Debug, Default)]
 pub struct Assembled {
     /// Locks, most total wait first.
     pub locks: Vec<model::Lock>,
     /// By thread id: what it waits for.
-    pub threads: HashMap<u32, (u64, Kind)>,
+    pub threads: HashMap<u32, Wait>,
     /// By process: waiting threads by kind.
     pub parked: HashMap<Space, BTreeMap<String, u64>>,
 }
@@ -73,9 +88,16 @@ pub fn assemble(words: Vec<Word>, sources: &mut Sources<'_>) -> Assembled {
         let verdict = judge(&word, sources);
         let space = space_of(&word.key);
         for waiter in &word.waiters {
-            assembled
-                .threads
-                .insert(waiter.tid, (verdict.address, verdict.kind));
+            let wait = Wait {
+                pid: space.pid,
+                address: verdict.address,
+                kind: verdict.kind,
+                age_ns: waiter
+                    .since_ns
+                    .map(|since_ns| sources.now_ns.saturating_sub(since_ns)),
+                at_least: waiter.at_least,
+            };
+            assembled.threads.insert(waiter.tid, wait);
             let parked = assembled.parked.entry(space).or_default();
             *parked.entry(verdict.kind.as_str().to_owned()).or_default() += 1;
         }
@@ -188,6 +210,7 @@ fn build(group: Vec<Judged>, sources: &mut Sources<'_>) -> Option<(u128, model::
         histogram: buckets(&sum.histogram),
         sites: sites.into_iter().map(|(_, site)| site).collect(),
         holder,
+        explanation: None,
     };
     Some((rank, lock))
 }

@@ -10,6 +10,7 @@ use holdup_abi::{census::Task, lock::LockKey};
 
 use super::{
     engine::Engine,
+    explain,
     lock::{self, Assembled, Sources, Word},
     stacks::RawStack,
     syscall,
@@ -70,6 +71,7 @@ pub fn build(
     assembled
         .locks
         .sort_by_key(|lock| std::cmp::Reverse((lock.waiters, lock.oldest_wait_ns)));
+    let causes = explain::explain(&mut assembled);
     let threads = seen
         .iter()
         .map(|seen| {
@@ -88,6 +90,8 @@ pub fn build(
         loss,
         processes: processes(seen, &assembled.parked, &mut engine),
         locks: assembled.locks,
+        root_blockers: causes.root_blockers,
+        deadlocks: causes.deadlocks,
         threads,
     }
 }
@@ -208,8 +212,8 @@ fn thread(
         syscall: (task.state != 0)
             .then(|| syscall::name(task.syscall))
             .flatten(),
-        lock: waits_for.map(|(address, _)| *address),
-        kind: waits_for.map(|(_, kind)| *kind),
+        lock: waits_for.map(|wait| wait.address),
+        kind: waits_for.map(|wait| wait.kind),
         since_ns: since.map(|since| now_ns.saturating_sub(since)),
         frames,
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::Report;
 use crate::model::{
     Lock,
     explanation::{Deadlock, Explanation, LockRef, RootBlocker},
@@ -19,6 +20,27 @@ pub struct Causes<'a> {
 }
 
 impl<'a> Causes<'a> {
+    /// What a document says.
+    #[must_use]
+    pub fn of_report(report: &'a Report) -> Self {
+        let (locks, root_blockers, deadlocks) = match report {
+            Report::Capture(it) => (&it.locks, &it.root_blockers, &it.deadlocks),
+            Report::Snapshot(it) => (&it.locks, &it.root_blockers, &it.deadlocks),
+        };
+        let locks = locks.iter().filter_map(|lock| {
+            let name = LockRef {
+                pid: lock.pid,
+                address: lock.address,
+            };
+            Some((name, lock.explanation.as_ref()?))
+        });
+        Self {
+            locks: locks.collect(),
+            root_blockers,
+            deadlocks,
+        }
+    }
+
     /// The explanation of a lock.
     #[must_use]
     pub fn of(&self, lock: &Lock) -> Option<&'a Explanation> {

@@ -57,6 +57,7 @@ pub fn lock(pid: u32, address: u64, kind: Kind) -> Lock {
         histogram: Vec::new(),
         sites: Vec::new(),
         holder: None,
+        explanation: None,
     }
 }
 
@@ -281,6 +282,8 @@ pub fn capture() -> Capture {
             store_lock(),
             wedged_lock(),
         ],
+        root_blockers: Vec::new(),
+        deadlocks: Vec::new(),
     }
 }
 
@@ -393,5 +396,7 @@ pub fn snapshot() -> Snapshot {
         processes: vec![process(4242, "confd", &[("mutex", 3), ("condvar", 2)])],
         locks: vec![pool, idle],
         threads,
+        root_blockers: Vec::new(),
+        deadlocks: Vec::new(),
     }
 }

@@ -75,7 +75,7 @@ pub fn render(report: &Report, format: Format, table: &table::Options) -> Result
         (Format::Pprof, _) => pprof::render(report),
         (Format::Folded, _) => Ok(folded::render(report).into()),
         (Format::Svg, _) => svg::render(report),
-        (Format::Html, _) => Ok(html::render(report, &causes::Causes::default()).into()),
-        (Format::Dot, _) => Ok(dot::render(report, &causes::Causes::default()).into()),
+        (Format::Html, _) => Ok(html::render(report, &causes::Causes::of_report(report)).into()),
+        (Format::Dot, _) => Ok(dot::render(report, &causes::Causes::of_report(report)).into()),
     }
 }

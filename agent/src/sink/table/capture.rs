@@ -33,6 +33,7 @@ pub fn render(capture: &Capture, options: &Options) -> String {
         .iter()
         .partition(|lock| lock::is_held_up(lock));
     header(&mut page, capture, &locks);
+    lock::deadlocks(&mut page, &capture.deadlocks);
     if !locks.is_empty() {
         page.blank();
         heading(&mut page, "LOCK", "PEAK");
@@ -189,6 +190,7 @@ fn details(page: &mut Page, lock: &Lock, comm: &str) {
         page.detail("now", &now, Style::Plain);
     }
     lock::holder(page, lock);
+    lock::why(page, lock);
     if let Some(bars) = histogram::sparkline(&lock.histogram) {
         let mean = lock.wait_ns.total.checked_div(lock.waits);
         let mean = mean.map_or(String::new(), |ns| {

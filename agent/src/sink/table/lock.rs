@@ -1,7 +1,7 @@
 //! What a capture and a snapshot say alike about a lock.
 
 use crate::{
-    model::{Kind, Lock},
+    model::{Kind, Lock, explanation::Deadlock},
     sink::{name, text, units},
 };
 
@@ -53,6 +53,25 @@ pub fn holder(page: &mut Page, lock: &Lock) {
     };
     let known = format!("{comm} ({}), known by: {}", holder.tid, holder.known_by);
     page.detail("held by", &known, Style::Bold);
+}
+
+/// Writes why the lock is held up, down to the root.
+pub fn why(page: &mut Page, lock: &Lock) {
+    if let Some(explanation) = &lock.explanation
+        && !explanation.chain.is_empty()
+    {
+        page.detail("why", &explanation.text, Style::Plain);
+    }
+}
+
+/// Writes the deadlocks of a document: nothing else matters as much.
+pub fn deadlocks(page: &mut Page, deadlocks: &[Deadlock]) {
+    /// The rest are in the JSON document.
+    const SHOWN: usize = 5;
+    for deadlock in deadlocks.iter().take(SHOWN) {
+        page.paragraph(&deadlock.text, Style::Bold);
+    }
+    left_out(page, deadlocks.len(), SHOWN, "deadlocks");
 }
 
 /// A lock's name in `columns`, with its process when there are several.

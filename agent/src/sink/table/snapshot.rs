@@ -44,6 +44,7 @@ pub fn render(snapshot: &Snapshot, options: &Options) -> String {
         .iter()
         .partition(|lock| lock::is_held_up(lock));
     header(&mut page, snapshot, &locks, &others);
+    lock::deadlocks(&mut page, &snapshot.deadlocks);
     if !locks.is_empty() {
         page.blank();
         heading(&mut page, "LOCK");
@@ -65,6 +66,7 @@ pub fn render(snapshot: &Snapshot, options: &Options) -> String {
             comms.get(&lock.pid).copied().unwrap_or("?"),
         );
         lock::holder(&mut page, lock);
+        lock::why(&mut page, lock);
         if let Some(thread) = lock
             .holder
             .as_ref()

@@ -1,0 +1,199 @@
+//! Following holders to the root: what do those do who hold what others wait for?
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::{Duration, Instant},
+};
+
+use super::lock::Assembled;
+use crate::{
+    explain::{
+        doing::{self, Activity, Doing, Object},
+        graph::{
+            self, Explained, Facts,
+            facts::{self, Block, Hold, Id, ThreadId},
+        },
+    },
+    model::{
+        self,
+        explanation::{Confidence, LinkKind, LockRef, Progress},
+    },
+};
+
+/// Holders that are looked at: those of the locks with most waiters.
+const MAX_HOLDERS: usize = 256;
+/// Time between the two looks: what did not move in it is called stuck.
+const BETWEEN: Duration = Duration::from_millis(50);
+/// Time for each look; what is not looked at by then is left out.
+const LOOK: Duration = Duration::from_millis(400);
+
+/// Explains every lock that somebody waits for, and ranks the roots.
+#[must_use]
+pub fn explain(assembled: &mut Assembled) -> Explained {
+    let doings = look_at_holders(&assembled.locks);
+    let mut explained = graph::explain(&facts(assembled, &doings));
+    for lock in assembled.locks.iter_mut().filter(|lock| lock.waiters > 0) {
+        lock.explanation = explained.locks.remove(&name_of(lock));
+    }
+    explained
+}
+
+const fn name_of(lock: &model::Lock) -> LockRef {
+    LockRef {
+        pid: lock.pid,
+        address: lock.address,
+    }
+}
+
+/// Two looks at each holder, nobody stopped.
+fn look_at_holders(locks: &[model::Lock]) -> Vec<Doing> {
+    let mut held: Vec<(&model::Lock, u32)> = locks
+        .iter()
+        .filter(|lock| lock.waiters > 0)
+        .filter_map(|lock| Some((lock, lock.holder.as_ref()?.tid)))
+        .collect();
+    held.sort_by_key(|(lock, _)| std::cmp::Reverse(lock.waiters));
+    held.truncate(MAX_HOLDERS);
+    let holders: BTreeSet<(u32, u32)> = held.iter().map(|(lock, tid)| (lock.pid, *tid)).collect();
+    let holders: Vec<(u32, u32)> = holders.into_iter().collect();
+    if holders.is_empty() {
+        return Vec::new();
+    }
+    let first = doing::observe(&holders, Instant::now() + LOOK);
+    std::thread::sleep(BETWEEN);
+    let second = doing::observe(&holders, Instant::now() + LOOK);
+    first
+        .iter()
+        .zip(&second)
+        .map(|(first, second)| doing::conclude(first, second))
+        .collect()
+}
+
+fn facts(assembled: &Assembled, doings: &[Doing]) -> Facts {
+    let mut facts = Facts::default();
+    let sites: HashMap<LockRef, Option<String>> = assembled
+        .locks
+        .iter()
+        .map(|lock| (name_of(lock), lock.site.clone()))
+        .collect();
+    for lock in assembled.locks.iter().filter(|lock| lock.waiters > 0) {
+        facts.locks.push(lock_fact(lock));
+        if let Some(holder) = &lock.holder {
+            facts.holds.push(Hold {
+                lock: name_of(lock),
+                thread: ThreadId {
+                    pid: lock.pid,
+                    tid: holder.tid,
+                },
+                // Owner words are written by the lock itself.
+                confidence: Confidence::Exact,
+                known_by: holder.known_by.clone(),
+                since_ns: None,
+                at_least: false,
+                site: None,
+                any: false,
+            });
+        }
+    }
+    for (&tid, wait) in &assembled.threads {
+        let lock = LockRef {
+            pid: wait.pid,
+            address: wait.address,
+        };
+        facts.waits.push(facts::Wait {
+            thread: ThreadId { pid: wait.pid, tid },
+            lock,
+            since_ns: wait.age_ns,
+            at_least: wait.at_least,
+            site: sites.get(&lock).cloned().flatten(),
+            confidence: Confidence::Exact,
+        });
+    }
+    for doing in doings {
+        let waits = assembled.threads.contains_key(&doing.tid);
+        facts.threads.push(thread_fact(doing));
+        // What a thread that waits for a lock sleeps in is that lock.
+        if !waits {
+            blocks(doing, &mut facts);
+        }
+    }
+    facts
+}
+
+fn lock_fact(lock: &model::Lock) -> facts::Lock {
+    facts::Lock {
+        id: name_of(lock),
+        kind: lock.kind,
+        name: lock
+            .symbol
+            .clone()
+            .unwrap_or_else(|| format!("{:#x}", lock.address)),
+        site: lock.site.clone(),
+        waiters: lock.waiters,
+        oldest_wait_ns: lock.oldest_wait_ns,
+        oldest_is_at_least: lock.oldest_is_at_least,
+        shared: None,
+        abandoned: false,
+        looks: None,
+    }
+}
+
+fn thread_fact(doing: &Doing) -> facts::Thread {
+    let activity = match &doing.activity {
+        Activity::Running { .. } | Activity::Runnable => facts::Activity::Runs,
+        Activity::Starved { .. } => facts::Activity::Starved,
+        Activity::Sleeping | Activity::Faulting { .. } | Activity::Uninterruptible { .. } => {
+            facts::Activity::Blocked
+        }
+        Activity::Stopped | Activity::Traced { .. } | Activity::Frozen => facts::Activity::Stopped,
+        Activity::Zombie | Activity::Dead | Activity::Reused => facts::Activity::Dead,
+        Activity::Unknown => facts::Activity::Unknown,
+    };
+    facts::Thread {
+        id: ThreadId {
+            pid: doing.pid,
+            tid: doing.tid,
+        },
+        comm: doing.comm.clone(),
+        activity,
+        text: doing.text.clone(),
+        progress: match doing.progress {
+            doing::Progress::Progressing => Progress::Progressing,
+            doing::Progress::Stuck => Progress::Stuck,
+            doing::Progress::Unknown => Progress::Unknown,
+        },
+    }
+}
+
+/// Leads on to the processes at the other ends.
+fn blocks(doing: &Doing, facts: &mut Facts) {
+    let from = Id::Thread(ThreadId {
+        pid: doing.pid,
+        tid: doing.tid,
+    });
+    let several = doing.endpoints.len() > 1;
+    for peer in doing.leads() {
+        let kind = match doing.endpoints.first().map(|endpoint| &endpoint.object) {
+            Some(Object::Pipe { .. } | Object::Fifo { .. } | Object::Socket { .. }) => {
+                LinkKind::PeerOf
+            }
+            _ => LinkKind::ProducedBy,
+        };
+        facts.processes.push(facts::Process {
+            pid: peer.pid,
+            comm: peer.comm.clone(),
+            ..Default::default()
+        });
+        facts.blocks.push(Block {
+            from: from.clone(),
+            to: Id::Process(peer.pid),
+            kind,
+            // Seen in the tables of the kernel, but that the process will answer is a guess.
+            confidence: Confidence::Observed,
+            text: String::new(),
+            since_ns: None,
+            site: None,
+            any: several,
+        });
+    }
+}
