@@ -12,6 +12,7 @@ mod lifecycle;
 mod limits;
 mod outcomes;
 mod primitives;
+mod readme;
 mod reuse;
 mod snapshot;
 mod stacks;

@@ -6,7 +6,7 @@ mod report;
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -33,6 +33,9 @@ pub struct Args {
     /// Only observers whose name contains one of these, besides the untraced run and the empty programs
     #[arg(long)]
     only: Vec<String>,
+    /// Measure this agent, which is built already, instead of building an optimised one
+    #[arg(long, value_name = "PATH")]
+    agent: Option<PathBuf>,
 }
 
 /// Runs the benchmark; prints the table and keeps the raw runs in target/bench.
@@ -41,7 +44,7 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("it loads BPF programs itself: run it as root");
     }
     let load_before = load();
-    let agent = demo::build_agent(true)?;
+    let agent = agent(args.agent.as_deref())?;
     let workload = paths::target().join("bench/workload");
     let source = paths::root().join("xtask/workload/bench.c");
     shell::compile_c(&source, &workload, &[])?;
@@ -82,6 +85,17 @@ pub fn run(args: &Args) -> Result<()> {
         ui::line(format_args!("not installed: {}", observer.name));
     }
     keep(args, &runs)
+}
+
+/// The agent to measure.
+fn agent(given: Option<&Path>) -> Result<PathBuf> {
+    match given {
+        // A path without a slash would be looked up among the installed programs.
+        Some(path) => path
+            .canonicalize()
+            .with_context(|| format!("no agent at {}", path.display())),
+        None => demo::build_agent(true),
+    }
 }
 
 fn is_wanted(observer: &Observer, only: &[String]) -> bool {
