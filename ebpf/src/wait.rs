@@ -3,7 +3,9 @@
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_ns};
 use holdup_abi::{
     lock::{LockKey, NO_SLOT},
-    thread::{IDLE, PREEXISTING, RESTART_ALWAYS, RESTART_BLOCK, RESTARTING, SAMPLED, Thread, WAITING},
+    thread::{
+        IDLE, PREEXISTING, RESTART_ALWAYS, RESTART_BLOCK, RESTARTING, SAMPLED, Thread, WAITING,
+    },
 };
 
 use crate::{
@@ -116,8 +118,8 @@ pub fn restart() {
 /// A futex system call of the current thread returns `result`.
 #[inline(always)]
 pub fn end(result: i64) {
-    let id = bpf_get_current_pid_tgid();
-    let Some(thread) = THREADS.get_ptr_mut(id as u32) else {
+    let tid = bpf_get_current_pid_tgid() as u32;
+    let Some(thread) = THREADS.get_ptr_mut(tid) else {
         return;
     };
     // SAFETY: see `begin`.
@@ -125,9 +127,31 @@ pub fn end(result: i64) {
     if thread.state != WAITING {
         return;
     }
-    if thread.flags & PREEXISTING != 0 && !claim(id as u32, thread) {
+    if thread.flags & PREEXISTING == 0 {
+        conclude(thread, result);
+    } else {
+        end_adopted(tid, *thread, result);
+    }
+}
+
+/// Adopted threads are settled by whoever removes the entry from the table: this thread, or the task iterator when it
+/// finds that the thread woke while it was being adopted. A removed element may be somebody else's at once, so the work
+/// is done on a copy, which goes back as an ordinary entry.
+#[inline(never)]
+fn end_adopted(tid: u32, mut thread: Thread, result: i64) {
+    if THREADS.remove(tid).is_err() {
         return;
     }
+    thread.flags &= !PREEXISTING;
+    conclude(&mut thread, result);
+    if THREADS.insert(tid, thread, 0).is_err() {
+        lost(Counter::Internal);
+    }
+}
+
+/// Accounts the return of a wait, or puts it off when the kernel will restart it.
+#[inline(always)]
+fn conclude(thread: &mut Thread, result: i64) {
     let restart = match result {
         ERESTART_RESTARTBLOCK => RESTART_BLOCK,
         ERESTARTNOINTR => RESTART_ALWAYS,
@@ -136,25 +160,6 @@ pub fn end(result: i64) {
     };
     thread.state = RESTARTING;
     thread.flags = thread.flags & !(RESTART_BLOCK | RESTART_ALWAYS) | restart;
-}
-
-/// Adopted threads are settled by whoever removes the entry from the table: this thread, or the task iterator when it
-/// finds that the thread woke while it was being adopted. Puts the entry back afterwards, no longer shared.
-#[inline(never)]
-fn claim(tid: u32, thread: &mut Thread) -> bool {
-    let mut copy = *thread;
-    if THREADS.remove(tid).is_err() {
-        return false;
-    }
-    copy.flags &= !PREEXISTING;
-    // The removed element stays readable for the rest of this program (RCU), so `thread` may still be used; what
-    // must survive is in the new element.
-    thread.flags &= !PREEXISTING;
-    copy.state = IDLE;
-    if THREADS.insert(tid, copy, 0).is_err() {
-        lost(Counter::Internal);
-    }
-    true
 }
 
 /// A signal is delivered to the current thread: a handler without `SA_RESTART` ends an interrupted wait.
@@ -184,11 +189,10 @@ pub fn gone(tid: u32) {
     let Some(thread) = THREADS.get_ptr_mut(tid) else {
         return;
     };
-    // SAFETY: see `begin`.
-    let copy = unsafe { &mut *thread };
-    let state = copy.state;
-    if THREADS.remove(tid).is_ok() && state != IDLE {
-        settle(copy, EINTR);
+    // SAFETY: see `begin`. A copy, since a removed element may be somebody else's at once.
+    let mut thread = unsafe { *thread };
+    if THREADS.remove(tid).is_ok() && thread.state != IDLE {
+        settle(&mut thread, EINTR);
     }
 }
 
