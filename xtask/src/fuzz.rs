@@ -10,24 +10,22 @@ pub struct Args {
     /// Cases per property
     #[arg(long, default_value_t = 20_000)]
     cases: u32,
+    /// Use the unoptimised build of the ordinary tests: slower cases, but quick to start
+    #[arg(long)]
+    debug: bool,
     /// Part of a test's name; all tests without it
     filter: Option<String>,
 }
 
-/// Runs the unit and property tests of the libraries, optimised.
+/// Runs the unit and property tests of the libraries.
 pub fn run(args: &Args) -> Result<()> {
+    let mut test = shell::cargo();
+    test.args(["test", "--lib", "-p", "holdup", "-p", "holdup-abi"]);
+    if !args.debug {
+        test.arg("--release");
+    }
     shell::run(
-        shell::cargo()
-            .args([
-                "test",
-                "--release",
-                "--lib",
-                "-p",
-                "holdup",
-                "-p",
-                "holdup-abi",
-            ])
-            .args(&args.filter)
+        test.args(&args.filter)
             .env("PROPTEST_CASES", args.cases.to_string()),
     )
 }

@@ -84,7 +84,12 @@ pub fn run(args: &Args) -> Result<()> {
     for observer in OBSERVERS.iter().filter(|row| !row.is_installed()) {
         ui::line(format_args!("not installed: {}", observer.name));
     }
-    keep(args, &runs)
+    keep(args, &runs)?;
+    let is_ours = |row: &usize| OBSERVERS.get(*row).is_some_and(Observer::is_agent);
+    if failures.iter().any(|(row, _)| is_ours(row)) {
+        bail!("holdup itself was not measured");
+    }
+    Ok(())
 }
 
 /// The agent to measure.

@@ -120,6 +120,11 @@ pub enum Watching {
 }
 
 impl Observer {
+    /// Whether it is the agent, which this benchmark is about: the others may fail, that only leaves their rows empty.
+    pub const fn is_agent(&self) -> bool {
+        matches!(self.how, How::Agent(_))
+    }
+
     /// Whether its program is installed.
     pub fn is_installed(&self) -> bool {
         match &self.how {
