@@ -114,7 +114,6 @@ impl Recording {
         let wanted = Wanted {
             follow_forks: config.follow_forks == 1,
         };
-        let (started, started_at) = (Instant::now(), SystemTime::now());
         let mut plane = Plane::attach(
             &config,
             options.capacity,
@@ -122,6 +121,8 @@ impl Recording {
             wanted,
             options.watch.pids(),
         )?;
+        // Loading the programs takes a while, in which nothing is seen.
+        let (started, started_at) = (Instant::now(), SystemTime::now());
         let mut engine = Engine::default();
         if options.sample_interval.is_some() {
             engine.first_look(&mut capture::waiters(&mut plane)?);

@@ -20,7 +20,7 @@ use crate::{
     pipeline::{Options, Progress, Recording, Watch},
     probe::{feature::Features, object::Capacity},
     proc::process::Proc,
-    sink::Report,
+    sink::{Report, text},
 };
 
 /// How often the watched processes are looked for.
@@ -195,11 +195,17 @@ impl ProgressLine {
                 waiters,
             } = progress;
             let seconds = elapsed.as_secs_f64();
+            // Condition variables and idle workers are among them: what is a lock is known at the end.
+            let text =
+                format!("{seconds:.1} s: {waits} waits on {locks} futexes, {waiters} waiting now");
+            // A line that wraps cannot be rewritten in place.
+            let columns = terminal_size::terminal_size_of(io::stderr())
+                .map_or(usize::MAX, |(terminal_size::Width(columns), _)| {
+                    columns.into()
+                });
+            let text = text::truncate_end(&text, columns.saturating_sub(1));
             let mut stderr = io::stderr().lock();
-            let _ = write!(
-                stderr,
-                "\r\x1b[K{seconds:.1} s: {waits} waits on {locks} locks, {waiters} waiting now"
-            );
+            let _ = write!(stderr, "\r\x1b[K{text}");
             let _ = stderr.flush();
             self.shown = true;
         }

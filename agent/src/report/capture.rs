@@ -130,6 +130,8 @@ pub fn build(
     duration: Duration,
 ) -> Result<Capture, PlaneError> {
     let mut waiters = waiters(plane)?;
+    // Ages are those of this moment, not of the end of the work below.
+    let now_ns = monotonic_ns();
     engine.look_again(&waiters);
     let mut without_stack = waiter::unwind(&mut waiters, &mut engine.symbols);
     without_stack += drop_torn(plane, &mut waiters);
@@ -140,7 +142,7 @@ pub fn build(
             symbols: &mut engine.symbols,
             processes: &engine.processes,
             keepsakes: &engine.keepsakes,
-            now_ns: monotonic_ns(),
+            now_ns,
         },
     );
     let causes = explain::explain(&mut assembled);

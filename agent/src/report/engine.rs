@@ -56,6 +56,10 @@ impl Engine {
     pub fn record(&mut self, bytes: &[u8]) {
         match decode::record(bytes) {
             Ok(Record::Sample(head, stack)) => self.sample(&head, &stack),
+            // The word had changed, so the thread never slept.
+            Ok(Record::End(end)) if end.result == -i64::from(libc::EAGAIN) => {
+                self.stacks.take_back(end.tid, end.since_ns);
+            }
             Ok(Record::End(end)) => self.stacks.end(end.tid, end.since_ns, end.duration_ns),
             Err(_) => self.undecodable += 1,
         }

@@ -181,8 +181,10 @@ fn build(group: Vec<Judged>, sources: &mut Sources<'_>) -> Option<(u128, model::
     });
     let sum = Sum::of(&group, sources.now_ns);
     let sites = sites(&group, &sum, space, sources);
+    // The heaviest one that is known.
     let lead = sites
-        .first()
+        .iter()
+        .find(|(stack, _)| !stack.is_empty())
         .map(|(stack, site)| (Rc::clone(stack), site.frames.clone()));
     let (id, symbol) = identify(space, address, kind, lead.as_ref(), sources.symbols);
     let site = lead
@@ -354,11 +356,6 @@ fn sites(
         weight(&|tally| tally.samples)
     };
     let times = weight(&|tally| tally.wait_ns);
-    let times = if times.iter().any(|&n| n > 0) {
-        times
-    } else {
-        counts.clone()
-    };
     if sum.waits > 0 && counts.iter().all(|&n| n == 0) {
         // Waits of which no stack is known, e.g. with sampling off.
         paths.entry(Rc::default()).or_default();
@@ -374,7 +371,19 @@ fn sites(
             apportion(total, weights)
         }
     };
-    let (waits, wait_ns) = (share(sum.waits, &counts), share(sum.wait_ns.total, &times));
+    let waits = share(sum.waits, &counts);
+    // Time goes where waits went: "0 waits, 5 ms" would be a riddle.
+    let times: Vec<u64> = times
+        .iter()
+        .zip(&waits)
+        .map(|(&ns, &waits)| if waits > 0 { ns } else { 0 })
+        .collect();
+    let times = if times.iter().any(|&n| n > 0) {
+        &times
+    } else {
+        &counts
+    };
+    let wait_ns = share(sum.wait_ns.total, times);
     let mut sites: Vec<(RawStack, Site)> = paths
         .iter()
         .zip(waits.into_iter().zip(wait_ns))

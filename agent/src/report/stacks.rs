@@ -85,16 +85,10 @@ impl Stacks {
 
     /// A wait that was begun ended after `duration_ns`.
     pub fn end(&mut self, tid: u32, since_ns: u64, duration_ns: u64) {
-        let Some((key, stack)) = self.pending.remove(&(tid, since_ns)) else {
+        let Some((key, stack)) = self.settle(tid, since_ns) else {
             self.overflow += 1;
             return;
         };
-        if self.order.front() == Some(&(tid, since_ns)) {
-            self.order.pop_front();
-        } else if self.order.len() > 2 * MAX_PENDING {
-            let pending = &self.pending;
-            self.order.retain(|wait| pending.contains_key(wait));
-        }
         if let Some(tally) = self
             .locks
             .get_mut(&key)
@@ -102,6 +96,36 @@ impl Stacks {
         {
             tally.ended += 1;
             tally.wait_ns = tally.wait_ns.saturating_add(duration_ns);
+        }
+    }
+
+    /// A wait is pending no more.
+    fn settle(&mut self, tid: u32, since_ns: u64) -> Option<(LockKey, RawStack)> {
+        let wait = self.pending.remove(&(tid, since_ns))?;
+        if self.order.front() == Some(&(tid, since_ns)) {
+            self.order.pop_front();
+        } else if self.order.len() > 2 * MAX_PENDING {
+            let pending = &self.pending;
+            self.order.retain(|wait| pending.contains_key(wait));
+        }
+        Some(wait)
+    }
+
+    /// A wait that was begun turned out to be none.
+    pub fn take_back(&mut self, tid: u32, since_ns: u64) {
+        let Some((key, stack)) = self.settle(tid, since_ns) else {
+            return;
+        };
+        let Some(paths) = self.locks.get_mut(&key) else {
+            return;
+        };
+        if let Entry::Occupied(mut path) = paths.entry(stack) {
+            let tally = path.get_mut();
+            tally.samples = tally.samples.saturating_sub(1);
+            if path.get().samples == 0 {
+                path.remove();
+                self.distinct -= 1;
+            }
         }
     }
 
@@ -173,6 +197,20 @@ mod tests {
             }
         );
         assert_eq!(stacks.overflow(), 1, "an end without a beginning");
+    }
+
+    #[test]
+    fn calls_that_never_slept_leave_no_path() {
+        let mut stacks = Stacks::default();
+        stacks.begin(KEY, 10, 100, stack(1));
+        stacks.begin(KEY, 10, 200, stack(1));
+        stacks.begin(KEY, 11, 300, stack(2));
+        stacks.take_back(10, 200);
+        stacks.take_back(11, 300);
+        stacks.take_back(11, 300);
+        assert_eq!(tally(&stacks, 1).samples, 1);
+        assert_eq!(stacks.of(&KEY).count(), 1);
+        assert_eq!((stacks.distinct, stacks.overflow()), (1, 0));
     }
 
     #[test]

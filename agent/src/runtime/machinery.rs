@@ -122,6 +122,13 @@ const FUNCTIONS: &[&str] = &[
     "Parker::park",
     "Unsafe_Park",
     "JVM_MonitorWait",
+    // Java methods and stubs of HotSpot, named by a perf map
+    "jdk.internal.misc.Unsafe.park",
+    "java.util.concurrent.locks.",
+    "java.lang.Object.wait",
+    "java.lang.Thread.sleep",
+    "java.lang.Thread.join",
+    "_complete_monitor_locking_Java",
     // Go
     "runtime.",
 ];

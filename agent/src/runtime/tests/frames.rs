@@ -32,6 +32,15 @@ fn application_frames_begin_where_the_lock_is_taken() {
         ),
         (&["/lib/ld-musl-x86_64.so.1!", "work"], 1),
         (&["__wait", "pthread_once", "work"], 2),
+        (
+            &[
+                "/lib/libjvm.so!Unsafe_Park",
+                "void jdk.internal.misc.Unsafe.park(boolean, long)",
+                "int java.util.concurrent.locks.AbstractQueuedSynchronizer.acquire(int, boolean)",
+                "void Shop.pay()",
+            ],
+            3,
+        ),
         (&["work", "__lll_lock_wait"], 0),
         (&["!", "work"], 0),
         // All machinery: nothing to strip down to.

@@ -8,7 +8,9 @@ use crate::{
 };
 
 use super::{
-    Options, footer, histogram, lock,
+    Options, footer,
+    group::{self, Group},
+    histogram, lock,
     page::{Page, Style},
     sites::{self, Path},
     stack,
@@ -28,24 +30,28 @@ pub fn render(capture: &Capture, options: &Options) -> String {
         .iter()
         .map(|process| (process.pid, process.comm.as_str()))
         .collect();
-    let (locks, others): (Vec<&Lock>, Vec<&Lock>) = capture
+    let waited_for = capture
         .locks
         .iter()
-        .partition(|lock| lock::is_held_up(lock));
+        .filter(|lock| lock::was_waited_for(lock));
+    let (locks, others): (Vec<&Lock>, Vec<&Lock>) =
+        waited_for.partition(|lock| lock::is_held_up(lock));
     header(&mut page, capture, &locks);
     lock::deadlocks(&mut page, &capture.deadlocks);
     if !locks.is_empty() {
         page.blank();
         heading(&mut page, "LOCK", "PEAK");
     }
-    for lock in locks.iter().take(options.top) {
-        let comm = comms.get(&lock.pid).copied().unwrap_or("?");
-        let numbers = Row::of(lock, &page);
+    let groups = group::alike(&locks, &comms);
+    for group in groups.iter().take(options.top) {
+        let numbers = Row::of(&group.lock, &page);
         row(&mut page, &numbers);
-        details(&mut page, lock, comm);
+        details(&mut page, group);
         page.blank();
     }
-    lock::left_out(&mut page, locks.len(), options.top, "locks");
+    let shown = groups.iter().take(options.top);
+    let shown: usize = shown.map(|group| group.locks).sum();
+    lock::left_out(&mut page, locks.len(), shown, "locks");
     not_locks(&mut page, &others, &comms, options.top);
     footer::write(&mut page, &capture.loss, &capture.plan);
     page.finish()
@@ -174,9 +180,10 @@ fn row(page: &mut Page, row: &Row) {
     ]);
 }
 
-fn details(page: &mut Page, lock: &Lock, comm: &str) {
+fn details(page: &mut Page, group: &Group<'_>) {
+    let lock: &Lock = &group.lock;
     lock::full_name(page, lock, name_columns(page));
-    lock::place(page, lock, comm);
+    group.place(page);
     if lock.waiters > 0 {
         let handoff = match lock.last_handoff_ns {
             Some(ns) => format!("last hand-off {} ago", units::duration(ns)),
@@ -220,7 +227,13 @@ fn details(page: &mut Page, lock: &Lock, comm: &str) {
             seen.push(format!("{} waiting now", units::count(site.waiters)));
         }
         page.detail(&label, &seen.join(", "), Style::Plain);
-        stack::write(page, site.frames, if index == 0 { 6 } else { 3 });
+        let above = paths.get(..index).unwrap_or_default();
+        let frames = if index == 0 {
+            sites::FRAMES
+        } else {
+            sites::frames_to_show(site, above)
+        };
+        stack::write(page, site.frames, frames);
     }
     if let Some(more @ 1..) = paths.len().checked_sub(SITES) {
         page.detail(
@@ -293,6 +306,7 @@ fn not_locks(page: &mut Page, others: &[&Lock], comms: &HashMap<u32, &str>, top:
     }
     let mut rows: Vec<Row> = rows.into_values().collect();
     rows.sort_by_key(|row| std::cmp::Reverse((row.total, row.now)));
+    page.blank();
     page.line(&[(
         "Waits that are not for locks (condvar, barrier, join, idle, runtime)",
         Style::Bold,

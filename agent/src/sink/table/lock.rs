@@ -15,6 +15,11 @@ pub fn is_held_up(lock: &Lock) -> bool {
     lock.kind.is_lock() || lock.kind == Kind::Unknown
 }
 
+/// Whether somebody slept for it: a call that found the word changed did not.
+pub const fn was_waited_for(lock: &Lock) -> bool {
+    lock.waits > 0 || lock.waiters > 0
+}
+
 /// Writes the lock's whole name when `columns` were not enough for it. A site is repeated by the stacks.
 pub fn full_name(page: &mut Page, lock: &Lock, columns: usize) {
     if let Some(symbol) = &lock.symbol
@@ -26,12 +31,21 @@ pub fn full_name(page: &mut Page, lock: &Lock, columns: usize) {
 
 /// Writes where the lock lives: process, runtime, address.
 pub fn place(page: &mut Page, lock: &Lock, comm: &str) {
+    let process = format!("{comm} ({})", lock.pid);
+    place_in(page, lock, &process, &format!("{:#x}", lock.address));
+}
+
+/// The same in other words.
+pub fn place_in(page: &mut Page, lock: &Lock, process: &str, address: &str) {
     let runtime = match &lock.runtime {
         Some(runtime) => format!(", {runtime}"),
         None => String::new(),
     };
-    let place = format!("{comm} ({}){runtime}, {:#x}", lock.pid, lock.address);
-    page.detail("in", &place, Style::Plain);
+    page.detail(
+        "in",
+        &format!("{process}{runtime}, {address}"),
+        Style::Plain,
+    );
 }
 
 /// `for 9.50 s`, `for at least 1h 02m`; empty when nobody waits.
@@ -84,7 +98,8 @@ pub fn short_name(lock: &Lock, comm: Option<&str>, columns: usize) -> String {
     let name = match (&lock.symbol, &lock.site) {
         // A site is a function and a place.
         (None, Some(site)) => match site.rsplit_once(' ') {
-            Some((function, place)) if text::width(place) < room / 2 => {
+            // Parameters have spaces too.
+            Some((function, place)) if is_line(place) && text::width(place) < room / 2 => {
                 let room = room - text::width(place) - 1;
                 format!("{} {place}", text::shorten_function(function, room))
             }
@@ -93,6 +108,12 @@ pub fn short_name(lock: &Lock, comm: Option<&str>, columns: usize) -> String {
         _ => text::shorten_function(&name::lock(lock), room),
     };
     text::truncate_middle(&format!("{comm}{name}"), columns)
+}
+
+/// `config.c:88`.
+fn is_line(place: &str) -> bool {
+    let line = place.rsplit_once(':').map(|(_, line)| line);
+    line.is_some_and(|line| !line.is_empty() && line.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Says how many rows were left out.

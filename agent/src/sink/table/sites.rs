@@ -1,4 +1,4 @@
-//! Call paths of a lock as a reader tells them apart: those that differ only in what is not shown are one.
+//! Call paths of a lock as a reader tells them apart: those whose innermost frames are the same are one.
 
 use std::collections::HashMap;
 
@@ -19,8 +19,11 @@ pub struct Path<'a> {
     pub waiters: u64,
 }
 
-/// Adds up sites that look the same, in order of their first appearance, and leaves out those that nothing is known to
-/// have come from.
+/// Frames that tell paths apart, and the most that are shown of one.
+pub const FRAMES: usize = 6;
+
+/// Adds up sites that look the same, most waiting first and unknown ones last, and leaves out those that nothing is
+/// known to have come from.
 pub fn merge(sites: &[Site]) -> Vec<Path<'_>> {
     let mut paths: Vec<Path<'_>> = Vec::new();
     let mut index_of: HashMap<stack::Key<'_>, usize> = HashMap::new();
@@ -35,7 +38,9 @@ pub fn merge(sites: &[Site]) -> Vec<Path<'_>> {
         if waits == 0 && wait_ns == 0 && waiters == 0 {
             continue;
         }
-        let index = *index_of.entry(stack::key(frames)).or_insert(paths.len());
+        let mut key = stack::key(frames);
+        key.truncate(FRAMES);
+        let index = *index_of.entry(key).or_insert(paths.len());
         match paths.get_mut(index) {
             Some(path) => {
                 path.waits = path.waits.saturating_add(waits);
@@ -50,7 +55,22 @@ pub fn merge(sites: &[Site]) -> Vec<Path<'_>> {
             }),
         }
     }
+    paths.sort_by_key(|path| {
+        let known = !path.frames.is_empty();
+        std::cmp::Reverse((known, path.waiters, path.wait_ns, path.waits))
+    });
     paths
+}
+
+/// How many frames of `path` to show, so that it differs from those above it.
+pub fn frames_to_show(path: &Path<'_>, above: &[Path<'_>]) -> usize {
+    const FEW: usize = 3;
+    let own = stack::key(path.frames);
+    let same = above.iter().map(|other| {
+        let pairs = own.iter().zip(stack::key(other.frames));
+        pairs.take_while(|(a, b)| **a == *b).count()
+    });
+    (same.max().unwrap_or(0) + 1).clamp(FEW, FRAMES)
 }
 
 #[cfg(test)]
@@ -70,6 +90,30 @@ mod tests {
         assert_eq!(paths[0].wait_ns, 2 * lock.sites[0].wait_ns);
         assert_eq!(paths[0].waiters, 2 * lock.sites[0].waiters);
         assert_eq!(paths[1].waits, lock.sites[1].waits);
+    }
+
+    #[test]
+    fn hidden_callers_make_no_difference_and_shown_ones_are_shown() {
+        let frame = |line| fixture::frame("f", "a.c", line);
+        let site = |lines: &[u32], waits| Site {
+            waits,
+            wait_ns: waits,
+            waiters: 0,
+            samples: 1,
+            frames: lines.iter().map(|&line| frame(line)).collect(),
+        };
+        let sites = [
+            site(&[], 9),
+            site(&[1, 2, 3, 4, 5, 6, 7], 1),
+            site(&[1, 2, 3, 4, 5, 7], 3),
+            site(&[1, 2, 3, 4, 5, 6, 8], 3),
+            site(&[9], 2),
+        ];
+        let paths = merge(&sites);
+        let waits: Vec<u64> = paths.iter().map(|path| path.waits).collect();
+        assert_eq!(waits, [4, 3, 2, 9]);
+        assert_eq!(frames_to_show(&paths[1], &paths[..1]), 6);
+        assert_eq!(frames_to_show(&paths[2], &paths[..2]), 3);
     }
 
     #[test]

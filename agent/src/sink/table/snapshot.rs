@@ -226,6 +226,7 @@ fn not_locks(page: &mut Page, others: &[&Lock], comms: &HashMap<u32, &str>, top:
     }
     let mut rows: Vec<_> = rows.into_iter().collect();
     rows.sort_by_key(|&(_, (waiters, _))| std::cmp::Reverse(waiters));
+    page.blank();
     page.line(&[(
         "Waits that are not for locks (condvar, barrier, join, idle, runtime)",
         Style::Bold,
@@ -245,13 +246,19 @@ fn other_threads(page: &mut Page, threads: &[Thread], comms: &HashMap<u32, &str>
     if groups.is_empty() {
         return;
     }
+    page.blank();
     page.line(&[("Other threads", Style::Bold)]);
     for group in groups.iter().take(top) {
         let mut doing = group.doing();
-        if let Some(comm) = comms.get(&group.first.pid).filter(|_| several) {
+        if let Some(comm) = comms.get(&group.first.pid)
+            && several
+            && **comm != group.first.comm
+        {
             doing = format!("{doing}, in {}", text::truncate_middle(comm, 15));
         }
+        // A line more costs less than a name that cannot be read.
         let room = page.detail_width().saturating_sub(text::width(&doing) + 2);
+        let room = room.max(40);
         let who = text::left(&group.who(room), room);
         page.detail(
             &units::count(group.count),

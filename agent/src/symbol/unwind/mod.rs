@@ -83,7 +83,7 @@ pub fn walk(arch: &Arch, code: &dyn Code, regs: Regs, words: &Words<'_>, bounds:
         unknown: !code.executable(regs.pc),
         ..Walk::default()
     };
-    let mut guessed = false;
+    let (mut guessed, mut ever_guessed) = (false, false);
     let mut scan_words = bounds.scan_words;
     walk.truncated = loop {
         let row = code.row(cursor.lookup());
@@ -115,13 +115,17 @@ pub fn walk(arch: &Arch, code: &dyn Code, regs: Regs, words: &Words<'_>, bounds:
                 cursor = caller;
                 false
             }
-            Some(Step::NeedsFramePointer | Step::Unreadable | Step::Broken) | None => {
+            // What could be found by a search lies inside this very frame, left over from earlier calls.
+            Some(Step::Beyond) if !ever_guessed => break true,
+            Some(Step::NeedsFramePointer | Step::Unreadable | Step::Beyond | Step::Broken)
+            | None => {
                 let Some(found) = walker.guess(&cursor, step, scan_words) else {
                     // Code without rules cannot say that it is a thread's first function.
                     break step.is_some();
                 };
                 scan_words = scan_words.saturating_sub(found.words);
                 cursor = found.cursor;
+                ever_guessed |= found.guessed;
                 found.guessed
             }
         };

@@ -126,7 +126,7 @@ impl Walker<'_> {
         match step::by_rules(self.arch, &row, &cursor, self.words) {
             Step::Caller(caller) => caller.exact || self.after_call(caller.pc),
             Step::Broken | Step::Null => false,
-            Step::End | Step::NeedsFramePointer | Step::Unreadable => true,
+            Step::End | Step::NeedsFramePointer | Step::Unreadable | Step::Beyond => true,
         }
     }
 }

@@ -48,8 +48,10 @@ pub enum Step {
     Null,
     /// The rules need the frame pointer, which is not known.
     NeedsFramePointer,
-    /// Memory that is needed cannot be read: a sampled stack may be too short.
+    /// Memory that is needed cannot be read.
     Unreadable,
+    /// The frame is plausible, but ends above what was copied of the stack: its callers lie higher still.
+    Beyond,
     /// The rules make no sense here.
     Broken,
 }
@@ -94,6 +96,7 @@ pub fn by_rules(arch: &Arch, row: &Row, cursor: &Cursor, words: &Words<'_>) -> S
     let link = cursor.lr.filter(|_| arch.link_register);
     let pc = match saved(&row.return_address, link) {
         Ok(value) => value & arch.address_mask,
+        Err(Step::Unreadable) if is_beyond(cfa, cursor, words) => return Step::Beyond,
         Err(step) => return step,
     };
     if pc == 0 {
@@ -111,6 +114,12 @@ pub fn by_rules(arch: &Arch, row: &Row, cursor: &Cursor, words: &Words<'_>) -> S
         fp: saved(&row.frame_pointer, cursor.fp).ok(),
         lr: None,
     })
+}
+
+/// Whether a frame that ends at `cfa` could be real, were its upper end not missing.
+fn is_beyond(cfa: u64, cursor: &Cursor, words: &Words<'_>) -> bool {
+    let size = cfa.checked_sub(cursor.sp);
+    size.is_some_and(|size| size <= MAX_FRAME) && words.read(cursor.sp).is_some()
 }
 
 /// Follows the frame pointer: it points at the caller's one, and the return address lies above.
@@ -191,6 +200,8 @@ mod tests {
         assert_eq!(step(&framed, Some(BASE + 16)), Step::Caller(expected));
         assert_eq!(step(&framed, None), Step::NeedsFramePointer);
         assert_eq!(step(&framed, Some(BASE - 64)), Step::Unreadable);
+        assert_eq!(step(&framed, Some(BASE + 0x3000)), Step::Beyond);
+        assert_eq!(step(&framed, Some(BASE + 2 * MAX_FRAME)), Step::Unreadable);
         let outermost = row(Cfa::Offset(X86::RSP, 8), Saved::Undefined, Saved::Same);
         assert_eq!(step(&outermost, None), Step::End);
         assert_eq!(
