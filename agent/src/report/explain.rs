@@ -30,8 +30,16 @@ const LOOK: Duration = Duration::from_millis(400);
 /// Explains every lock that somebody waits for, and ranks the roots.
 #[must_use]
 pub fn explain(assembled: &mut Assembled) -> Explained {
-    let doings = look_at_holders(&assembled.locks);
-    let mut explained = graph::explain(&facts(assembled, &doings));
+    let doings = look_at(&holders(&assembled.locks));
+    // One step further: what the first thread of each process at the other end does stands for the process.
+    let ends: BTreeSet<(u32, u32)> = doings
+        .iter()
+        .flat_map(Doing::leads)
+        .map(|peer| (peer.pid, peer.pid))
+        .take(MAX_HOLDERS)
+        .collect();
+    let ends = look_at(&ends);
+    let mut explained = graph::explain(&facts(assembled, &doings, &ends));
     for lock in assembled.locks.iter_mut().filter(|lock| lock.waiters > 0) {
         lock.explanation = explained.locks.remove(&name_of(lock));
     }
@@ -45,8 +53,8 @@ const fn name_of(lock: &model::Lock) -> LockRef {
     }
 }
 
-/// Two looks at each holder, nobody stopped.
-fn look_at_holders(locks: &[model::Lock]) -> Vec<Doing> {
+/// Holders of the locks that most threads wait for.
+fn holders(locks: &[model::Lock]) -> BTreeSet<(u32, u32)> {
     let mut held: Vec<(&model::Lock, u32)> = locks
         .iter()
         .filter(|lock| lock.waiters > 0)
@@ -54,14 +62,18 @@ fn look_at_holders(locks: &[model::Lock]) -> Vec<Doing> {
         .collect();
     held.sort_by_key(|(lock, _)| std::cmp::Reverse(lock.waiters));
     held.truncate(MAX_HOLDERS);
-    let holders: BTreeSet<(u32, u32)> = held.iter().map(|(lock, tid)| (lock.pid, *tid)).collect();
-    let holders: Vec<(u32, u32)> = holders.into_iter().collect();
-    if holders.is_empty() {
+    held.iter().map(|(lock, tid)| (lock.pid, *tid)).collect()
+}
+
+/// Two looks at each thread, nobody stopped.
+fn look_at(threads: &BTreeSet<(u32, u32)>) -> Vec<Doing> {
+    if threads.is_empty() {
         return Vec::new();
     }
-    let first = doing::observe(&holders, Instant::now() + LOOK);
+    let threads: Vec<(u32, u32)> = threads.iter().copied().collect();
+    let first = doing::observe(&threads, Instant::now() + LOOK);
     std::thread::sleep(BETWEEN);
-    let second = doing::observe(&holders, Instant::now() + LOOK);
+    let second = doing::observe(&threads, Instant::now() + LOOK);
     first
         .iter()
         .zip(&second)
@@ -69,8 +81,11 @@ fn look_at_holders(locks: &[model::Lock]) -> Vec<Doing> {
         .collect()
 }
 
-fn facts(assembled: &Assembled, doings: &[Doing]) -> Facts {
-    let mut facts = Facts::default();
+fn facts(assembled: &Assembled, doings: &[Doing], ends: &[Doing]) -> Facts {
+    let mut facts = Facts {
+        processes: ends.iter().map(process_fact).collect(),
+        ..Default::default()
+    };
     let sites: HashMap<LockRef, Option<String>> = assembled
         .locks
         .iter()
@@ -139,7 +154,30 @@ fn lock_fact(lock: &model::Lock) -> facts::Lock {
 }
 
 fn thread_fact(doing: &Doing) -> facts::Thread {
-    let activity = match &doing.activity {
+    facts::Thread {
+        id: ThreadId {
+            pid: doing.pid,
+            tid: doing.tid,
+        },
+        comm: doing.comm.clone(),
+        activity: activity(doing),
+        text: doing.text.clone(),
+        progress: progress(doing),
+    }
+}
+
+fn process_fact(doing: &Doing) -> facts::Process {
+    facts::Process {
+        pid: doing.pid,
+        comm: doing.comm.clone(),
+        activity: activity(doing),
+        text: doing.text.clone(),
+        progress: progress(doing),
+    }
+}
+
+const fn activity(doing: &Doing) -> facts::Activity {
+    match &doing.activity {
         Activity::Running { .. } | Activity::Runnable => facts::Activity::Runs,
         Activity::Starved { .. } => facts::Activity::Starved,
         Activity::Sleeping | Activity::Faulting { .. } | Activity::Uninterruptible { .. } => {
@@ -148,20 +186,14 @@ fn thread_fact(doing: &Doing) -> facts::Thread {
         Activity::Stopped | Activity::Traced { .. } | Activity::Frozen => facts::Activity::Stopped,
         Activity::Zombie | Activity::Dead | Activity::Reused => facts::Activity::Dead,
         Activity::Unknown => facts::Activity::Unknown,
-    };
-    facts::Thread {
-        id: ThreadId {
-            pid: doing.pid,
-            tid: doing.tid,
-        },
-        comm: doing.comm.clone(),
-        activity,
-        text: doing.text.clone(),
-        progress: match doing.progress {
-            doing::Progress::Progressing => Progress::Progressing,
-            doing::Progress::Stuck => Progress::Stuck,
-            doing::Progress::Unknown => Progress::Unknown,
-        },
+    }
+}
+
+const fn progress(doing: &Doing) -> Progress {
+    match doing.progress {
+        doing::Progress::Progressing => Progress::Progressing,
+        doing::Progress::Stuck => Progress::Stuck,
+        doing::Progress::Unknown => Progress::Unknown,
     }
 }
 
@@ -179,11 +211,6 @@ fn blocks(doing: &Doing, facts: &mut Facts) {
             }
             _ => LinkKind::ProducedBy,
         };
-        facts.processes.push(facts::Process {
-            pid: peer.pid,
-            comm: peer.comm.clone(),
-            ..Default::default()
-        });
         facts.blocks.push(Block {
             from: from.clone(),
             to: Id::Process(peer.pid),
