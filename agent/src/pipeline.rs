@@ -29,6 +29,13 @@ use crate::{
 /// How often the ring buffer is looked at even when the kernel does not call.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Ticks between two looks for targets that are gone.
+const TICKS_PER_PRUNING: u32 = 10;
+/// Longest time spent on samples before anything else gets its turn.
+const TURN: Duration = Duration::from_millis(50);
+/// The same at the end, when what is left would be lost.
+const LAST_TURN: Duration = Duration::from_secs(1);
+
 /// Kernel stack size where the helper that makes it unnecessary is missing (before Linux 5.15).
 const KERNEL_STACK_BYTES: u32 = 16 * 1024;
 
@@ -100,6 +107,8 @@ pub struct Progress {
 pub struct Recording {
     plane: Plane,
     engine: Engine,
+    /// The kernel side adds processes to the set of targets.
+    targets_grow: bool,
     started: Instant,
     started_at: SystemTime,
 }
@@ -130,19 +139,21 @@ impl Recording {
         Ok(Self {
             plane,
             engine,
+            targets_grow: config.follow_forks == 1,
             started,
             started_at,
         })
     }
 
-    /// Takes in samples until `until` is ready; calls `progress` now and then.
+    /// Takes in samples until `until` is ready; calls `progress` now and then, with a function that adds up what there
+    /// is.
     ///
     /// # Errors
     /// The ring buffer cannot be waited for.
     pub async fn run(
         &mut self,
         until: impl Future<Output = ()>,
-        mut progress: impl FnMut(Progress),
+        mut progress: impl FnMut(&dyn Fn() -> Progress),
     ) -> io::Result<()> {
         let mut until = std::pin::pin!(until);
         let mut ticks = interval(TICK);
@@ -150,23 +161,46 @@ impl Recording {
         let ring = self.plane.ring.as_fd().try_clone_to_owned()?;
         // SAFETY: an owned descriptor stays the same and open until the `AsyncFd` drops it.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }?;
+        let mut turns: u32 = 0;
         loop {
-            self.drain();
+            self.drain(TURN);
             tokio::select! {
+                biased;
                 () = &mut until => break,
+                _ = ticks.tick() => {
+                    progress(&|| self.progress());
+                    turns = turns.wrapping_add(1);
+                    if turns.is_multiple_of(TICKS_PER_PRUNING) {
+                        self.prune()?;
+                    }
+                }
                 ready = readable(&ring) => ready?,
-                _ = ticks.tick() => progress(self.progress()),
             }
         }
-        self.drain();
+        self.drain(LAST_TURN);
         Ok(())
     }
 
-    fn drain(&mut self) {
+    /// Takes in what the ring buffer holds, but no more than one turn's worth: a flood must not keep us from ending.
+    fn drain(&mut self, turn: Duration) {
         let Self { plane, engine, .. } = self;
+        let deadline = Instant::now() + turn;
         while let Some(record) = plane.ring.next() {
             engine.record(&record);
+            if Instant::now() >= deadline {
+                break;
+            }
         }
+    }
+
+    fn prune(&mut self) -> io::Result<()> {
+        if !self.targets_grow {
+            return Ok(());
+        }
+        let proc = crate::proc::process::Proc::default();
+        self.plane
+            .prune_targets(|pid| proc.exists(pid))
+            .map_err(io::Error::other)
     }
 
     fn progress(&self) -> Progress {

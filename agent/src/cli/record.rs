@@ -186,14 +186,14 @@ impl ProgressLine {
         }
     }
 
-    fn show(&mut self, progress: Progress) {
+    fn show(&mut self, progress: &dyn Fn() -> Progress) {
         if self.live {
             let Progress {
                 elapsed,
                 waits,
                 locks,
                 waiters,
-            } = progress;
+            } = progress();
             let seconds = elapsed.as_secs_f64();
             // Condition variables and idle workers are among them: what is a lock is known at the end.
             let text =

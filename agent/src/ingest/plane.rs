@@ -185,12 +185,31 @@ impl Plane {
         Ok(losses)
     }
 
-    /// Adds processes to the set of targets.
+    /// Takes processes that are gone out of the set of targets, lest another one gets the id. For targets that the
+    /// kernel side adds to the set itself.
     ///
     /// # Errors
-    /// The set is full.
-    pub fn add_targets(&mut self, targets: &[u32]) -> Result<(), PlaneError> {
-        set_targets(&mut self.attached.ebpf, targets).map_err(map_error("TARGETS"))
+    /// The map cannot be used.
+    pub fn prune_targets(&mut self, lives: impl Fn(u32) -> bool) -> Result<(), PlaneError> {
+        let gone = |error: &MapError| matches!(error, MapError::KeyNotFound);
+        let map = self.attached.ebpf.map_mut("TARGETS");
+        let map = map
+            .ok_or(MapError::InvalidMapType { map_type: 0 })
+            .map_err(map_error("TARGETS"))?;
+        let mut set =
+            HashMap::<&mut MapData, u32, u32>::try_from(map).map_err(map_error("TARGETS"))?;
+        let dead: Vec<u32> = set
+            .keys()
+            .filter_map(Result::ok)
+            .filter(|&pid| !lives(pid))
+            .collect();
+        for pid in dead {
+            match set.remove(&pid) {
+                Err(error) if !gone(&error) => return Err(map_error("TARGETS")(error)),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Monotonic time at which a sleeping thread last ran; `None` when the kernel does not tell.
