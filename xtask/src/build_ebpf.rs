@@ -214,6 +214,12 @@ impl Builder {
         if self.compiler.build_std {
             folders.push((self.compiler.sysroot.clone(), "/sysroot"));
         }
+        // Dependencies lie in a folder named after the registry; of several prefixes that fit, the last counts.
+        folders.extend(
+            self.registries()?
+                .into_iter()
+                .map(|folder| (folder, "/registry")),
+        );
         for (folder, name) in folders {
             let mut flag = OsString::from("--remap-path-prefix=");
             flag.push(folder);
@@ -222,6 +228,22 @@ impl Builder {
             flags.push(flag);
         }
         Ok(flags.join("\x1f".as_ref()))
+    }
+
+    /// Folders of unpacked dependencies, which are downloaded first if need be.
+    fn registries(&self) -> Result<Vec<PathBuf>> {
+        shell::run(
+            Command::new(&self.compiler.cargo)
+                .current_dir(paths::ebpf())
+                .args(["fetch", "--quiet", "--locked"])
+                .env("RUSTC", &self.compiler.rustc),
+        )?;
+        let sources = cargo_home()?.join("registry/src");
+        let entries =
+            fs::read_dir(&sources).with_context(|| format!("cannot read {}", sources.display()))?;
+        let mut folders: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        folders.sort();
+        Ok(folders)
     }
 
     /// A folder that holds nothing but a link to this compiler's LLVM: the linker loads the first `libLLVM*` it meets,
