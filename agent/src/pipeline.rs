@@ -216,11 +216,12 @@ impl Recording {
         progress
     }
 
-    /// Ends the recording and builds the report.
+    /// Ends the recording and builds the report. What is attached stays so until this is dropped, which the kernel takes
+    /// a good part of a second for: show the report first.
     ///
     /// # Errors
     /// A table cannot be read.
-    pub fn finish(mut self) -> Result<Capture, PlaneError> {
+    pub fn finish(&mut self) -> Result<Capture, PlaneError> {
         let duration = self.started.elapsed();
         capture::build(&mut self.plane, &mut self.engine, self.started_at, duration)
     }

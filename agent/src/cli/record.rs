@@ -51,13 +51,16 @@ pub fn run(config: &RecordConfig) -> Result<Exit, Error> {
             .stacks
             .then_some(config.recording.sample_interval),
     };
-    let recording = Recording::start(&features, &options).map_err(watch::plane_error)?;
+    let mut recording = Recording::start(&features, &options).map_err(watch::plane_error)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::failed(format!("cannot start: {error}")))?;
-    let (report, status) = runtime.block_on(record(recording, config, &options.watch, child))?;
+    let (report, status) =
+        runtime.block_on(record(&mut recording, config, &options.watch, child))?;
     output.report(&Report::Capture(report))?;
+    // Not earlier: detaching takes long.
+    drop(recording);
     Ok(status.map_or(Exit::Done, Exit::Child))
 }
 
@@ -77,7 +80,7 @@ pub const fn capacity(limits: &Limits) -> Capacity {
 }
 
 async fn record(
-    mut recording: Recording,
+    recording: &mut Recording,
     config: &RecordConfig,
     watch: &Watch,
     child: Option<Child>,

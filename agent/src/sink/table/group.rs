@@ -46,7 +46,7 @@ impl Group<'_> {
 pub fn alike<'a>(locks: &[&'a Lock], comms: &HashMap<u32, &'a str>) -> Vec<Group<'a>> {
     let comm = |lock: &Lock| comms.get(&lock.pid).copied().unwrap_or("?");
     let mut groups: Vec<Vec<&'a Lock>> = Vec::new();
-    let mut index_of: HashMap<(&str, &str, Kind), usize> = HashMap::new();
+    let mut index_of: HashMap<(&str, &str, Kind, bool), usize> = HashMap::new();
     for &lock in locks {
         let is_special = lock.symbol.is_some()
             || lock.site.is_none()
@@ -55,7 +55,9 @@ pub fn alike<'a>(locks: &[&'a Lock], comms: &HashMap<u32, &'a str>) -> Vec<Group
         let index = if is_special {
             groups.len()
         } else {
-            let key = (comm(lock), lock.id.as_str(), lock.kind);
+            // Where nobody has got through is another story than where all do in time.
+            let flows = lock.waits > 0;
+            let key = (comm(lock), lock.id.as_str(), lock.kind, flows);
             *index_of.entry(key).or_insert(groups.len())
         };
         match groups.get_mut(index) {
@@ -120,6 +122,7 @@ fn sum(first: &Lock, rest: &[&Lock]) -> Lock {
             .min();
         sum.sites.extend_from_slice(&lock.sites);
     }
+    sum.waiters_peak = sum.waiters_peak.max(sum.waiters);
     let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
     for bucket in rest.iter().chain([&first]).flat_map(|lock| &lock.histogram) {
         let count = counts.entry(bucket.le_ns.unwrap_or(u64::MAX)).or_default();
@@ -157,14 +160,17 @@ mod tests {
     #[test]
     fn locks_of_one_place_are_added_up_and_ranked_together() {
         let mut mutex = trx(1, 9, 12);
+        let (mut first, mut second) = (trx(1, 16, 10), trx(2, 32, 5));
+        (first.waiters, second.waiters) = (1, 1);
         mutex.id = "mutex@2".to_owned();
-        let locks = [mutex, trx(1, 16, 10), trx(2, 32, 5)];
+        let locks = [mutex, first, second];
         let comms = HashMap::from([(1, "db"), (2, "db")]);
         let groups = alike(&locks.iter().collect::<Vec<_>>(), &comms);
         assert_eq!(groups.len(), 2);
         let sum = &groups[0];
         assert_eq!((sum.locks, sum.processes), (2, 2));
         assert_eq!((sum.lock.address, sum.lock.waits), (16, 4));
+        assert_eq!((sum.lock.waiters, sum.lock.waiters_peak), (2, 2));
         assert_eq!((sum.lock.wait_ns.total, sum.lock.wait_ns.max), (15, 10));
         let counts: Vec<u64> = sum.lock.histogram.iter().map(|b| b.count).collect();
         assert_eq!(counts, [4]);
@@ -177,10 +183,19 @@ mod tests {
         jam.waiters = 2;
         let mut other = trx(3, 16, 10);
         other.site = None;
-        let locks = [jam, trx(1, 32, 5), trx(2, 48, 5), other.clone(), other];
+        let mut stuck = trx(1, 64, 0);
+        (stuck.waits, stuck.waiters) = (0, 1);
+        let locks = [
+            jam,
+            trx(1, 32, 5),
+            trx(2, 48, 5),
+            other.clone(),
+            other,
+            stuck,
+        ];
         let comms = HashMap::from([(1, "db"), (2, "web"), (3, "db")]);
         let groups = alike(&locks.iter().collect::<Vec<_>>(), &comms);
         assert!(groups.iter().all(|group| group.locks == 1), "{groups:?}");
-        assert_eq!(groups.len(), 5);
+        assert_eq!(groups.len(), 6);
     }
 }

@@ -42,9 +42,17 @@ pub fn shown(frames: &[Frame]) -> &[Frame] {
 
 fn is_start(frame: &Frame) -> bool {
     let module = frame.module.as_deref().map_or("", name::base);
-    let in_libc = ["libc.so", "libc-2.", "libpthread", "ld-musl", "ld-linux"]
-        .iter()
-        .any(|libc| module.starts_with(libc));
+    // libstdc++ starts the threads of `std::thread`.
+    let in_libc = [
+        "libc.so",
+        "libc-2.",
+        "libpthread",
+        "ld-musl",
+        "ld-linux",
+        "libstdc++.so",
+    ]
+    .iter()
+    .any(|libc| module.starts_with(libc));
     in_libc
         || frame
             .function
