@@ -126,6 +126,11 @@ fn facts(assembled: &Assembled, doings: &[Doing], ends: &[Doing]) -> Facts {
     }
     for doing in doings {
         let waits = assembled.threads.contains_key(&doing.tid);
+        let now_in_futex = doing.call.as_ref().is_some_and(|call| call.futex.is_some());
+        if now_in_futex && !waits {
+            facts.threads.push(moved_on(doing));
+            continue;
+        }
         facts.threads.push(thread_fact(doing));
         // What a thread that waits for a lock sleeps in is that lock.
         if !waits {
@@ -163,6 +168,16 @@ fn thread_fact(doing: &Doing) -> facts::Thread {
         activity: activity(doing),
         text: doing.text.clone(),
         progress: progress(doing),
+    }
+}
+
+/// A holder that waited for nothing when the locks were looked at, and now waits for a lock: things move.
+fn moved_on(doing: &Doing) -> facts::Thread {
+    facts::Thread {
+        activity: facts::Activity::Runs,
+        text: "has gone on since".into(),
+        progress: Progress::Progressing,
+        ..thread_fact(doing)
     }
 }
 
