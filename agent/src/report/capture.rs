@@ -79,6 +79,7 @@ fn from_census(task: &Task, parked: &HashMap<u32, Thread>) -> Option<Waiter> {
         },
         since_ns: Some(task.since_ns),
         at_least: task.wait_flags & PREEXISTING != 0,
+        steady: false,
         stack: Rc::default(),
     })
 }
@@ -113,6 +114,7 @@ fn from_table(parked: &HashMap<u32, Thread>) -> Vec<Waiter> {
             regs: asleep.map_or_else(Regs::default, |task| task.regs),
             since_ns: Some(thread.since_ns),
             at_least: thread.flags & PREEXISTING != 0,
+            steady: false,
             stack: Rc::default(),
         }
     };
@@ -173,8 +175,9 @@ fn drop_torn(plane: &mut Plane, waiters: &mut [Waiter]) -> u64 {
         .map(|task| (task.tid, task.since_ns))
         .collect();
     let mut torn = 0;
-    for waiter in waiters.iter_mut().filter(|waiter| !waiter.stack.is_empty()) {
-        if still.get(&waiter.tid).copied() != waiter.since_ns {
+    for waiter in waiters {
+        waiter.steady = still.get(&waiter.tid).copied() == waiter.since_ns;
+        if !waiter.steady && !waiter.stack.is_empty() {
             waiter.stack = Rc::default();
             torn += 1;
         }

@@ -110,7 +110,8 @@ fn facts(assembled: &Assembled, doings: &[Doing], ends: &[Doing]) -> Facts {
             });
         }
     }
-    for (&tid, wait) in &assembled.threads {
+    // A thread that ran between the looks waits for something else by now, perhaps for what it was seen to hold.
+    for (&tid, wait) in assembled.threads.iter().filter(|(_, wait)| wait.steady) {
         let lock = LockRef {
             pid: wait.pid,
             address: wait.address,

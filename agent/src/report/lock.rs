@@ -10,7 +10,7 @@ use super::{
     process::Processes,
     stacks::{RawStack, Tally},
     verdict::{self, Keepsake, Subject},
-    waiter::{self, Waiter},
+    waiter::Waiter,
 };
 use crate::{
     model::{self, Frame, Holder, Kind, Outcomes, Site, histogram::Bucket, lock::WaitNs},
@@ -66,6 +66,8 @@ pub struct Wait {
     pub age_ns: Option<u64>,
     /// `age_ns` is a lower bound.
     pub at_least: bool,
+    /// See [`Waiter::steady`].
+    pub steady: bool,
 }
 
 /// The locks, and for each waiting thread its lock's address and kind.
@@ -96,6 +98,7 @@ pub fn assemble(words: Vec<Word>, sources: &mut Sources<'_>) -> Assembled {
                     .since_ns
                     .map(|since_ns| sources.now_ns.saturating_sub(since_ns)),
                 at_least: waiter.at_least,
+                steady: waiter.steady,
             };
             assembled.threads.insert(waiter.tid, wait);
             let parked = assembled.parked.entry(space).or_default();
@@ -217,15 +220,13 @@ fn build(group: Vec<Judged>, sources: &mut Sources<'_>) -> Option<(u128, model::
     Some((rank, lock))
 }
 
-/// Whether the owner was seen waiting for this very lock and does so no more: the lock went from hand to hand between the
-/// two looks. One that still waits for what it owns is in a deadlock with itself, and is reported.
+/// Whether the owner was seen waiting for this very lock, and has run since: the lock went from hand to hand between the
+/// two looks. One that has slept through both is in a deadlock with itself, and is reported.
 fn moved_on(group: &[Judged], owner: u32) -> bool {
-    let waits = |judged: &Judged| {
-        let word = &judged.word;
-        let waiter = word.waiters.iter().find(|waiter| waiter.tid == owner);
-        waiter.is_some_and(|_| !waiter::still_waits(word.key.tgid, owner, word.key.address))
-    };
-    group.iter().any(waits)
+    let waiters = group.iter().flat_map(|judged| &judged.word.waiters);
+    waiters
+        .filter(|waiter| waiter.tid == owner)
+        .any(|waiter| !waiter.steady)
 }
 
 /// Statistics of the words of one lock, added up.

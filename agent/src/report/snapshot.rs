@@ -1,7 +1,7 @@
 //! What is blocked right now: a census, nothing attached, nobody stopped.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     rc::Rc,
     time::SystemTime,
 };
@@ -54,9 +54,11 @@ pub fn build(
     let mut stacks = Unwound::default();
     if with_stacks {
         stacks = unwind(seen, &mut waiters, &mut engine);
-        stacks.drop_torn(seen, &again());
     }
+    let steady = steady(seen, &again());
+    stacks.drop_torn(&steady);
     for waiter in &mut waiters {
+        waiter.steady = steady.contains(&waiter.tid) && waiter.since_ns.is_some();
         waiter.stack = stacks.of(waiter.tid);
     }
     let mut assembled = lock::assemble(
@@ -116,16 +118,24 @@ impl Unwound {
         self.stacks.get(&tid).cloned().unwrap_or_default()
     }
 
-    fn drop_torn(&mut self, first: &[Seen], second: &[Task]) {
-        let mark = |task: &Task| (task.last_ran_ns, task.syscall, task.regs.sp, task.args);
-        let second: HashMap<u32, _> = second.iter().map(|task| (task.tid, mark(task))).collect();
-        for Seen { task, .. } in first {
-            if second.get(&task.tid) != Some(&mark(task)) && self.stacks.remove(&task.tid).is_some()
-            {
-                self.left_out += 1;
-            }
-        }
+    fn drop_torn(&mut self, steady: &HashSet<u32>) {
+        let before = self.stacks.len();
+        self.stacks.retain(|tid, _| steady.contains(tid));
+        self.left_out += (before - self.stacks.len()) as u64;
     }
+}
+
+/// Threads that have not run between the two looks. Without the scheduler's clock nobody can tell, but a thread that
+/// is in the same call at the same place has at least the same stack.
+fn steady(first: &[Seen], second: &[Task]) -> HashSet<u32> {
+    let mark = |task: &Task| (task.last_ran_ns, task.syscall, task.regs.sp, task.args);
+    let second: HashMap<u32, _> = second.iter().map(|task| (task.tid, mark(task))).collect();
+    let same = |seen: &&Seen| second.get(&seen.task.tid) == Some(&mark(&seen.task));
+    first
+        .iter()
+        .filter(same)
+        .map(|seen| seen.task.tid)
+        .collect()
 }
 
 fn unwind(seen: &[Seen], waiters: &mut [Waiter], engine: &mut Engine) -> Unwound {
@@ -173,6 +183,7 @@ fn waiter(
         regs: task.regs,
         since_ns: *asleep_since_ns,
         at_least: true,
+        steady: false,
         stack: Rc::default(),
     })
 }

@@ -11,7 +11,6 @@ use holdup_abi::{
 
 use super::stacks::RawStack;
 use crate::{
-    ingest::census,
     proc::memory::{Copied, Layered, Memory as _, Process},
     symbol::{Space, Symbols},
 };
@@ -42,6 +41,8 @@ pub struct Waiter {
     pub since_ns: Option<u64>,
     /// The wait began before we looked, so it may be older than `since_ns` says.
     pub at_least: bool,
+    /// It was in the same wait at a second look, after the holders had been read: what the two say together is true.
+    pub steady: bool,
     /// Its stack; empty when it was not unwound.
     pub stack: RawStack,
 }
@@ -73,15 +74,6 @@ pub fn futex_wait(task: &Task) -> Option<(u64, u32, u32)> {
         }
         _ => None,
     }
-}
-
-/// Whether the thread is (still) asleep on `address`, as `/proc` says now.
-#[must_use]
-pub fn still_waits(pid: u32, tid: u32, address: u64) -> bool {
-    census::proc_task(pid, tid)
-        .ok()
-        .and_then(|task| futex_wait(&task))
-        .is_some_and(|(now, ..)| now == address)
 }
 
 /// `futex_wait`, the same number on all architectures (Linux 6.7).
