@@ -66,6 +66,9 @@ pub struct Lock {
     pub kind: Kind,
     /// Runtime that the lock belongs to (`glibc`, `musl`, `rust-std`, `parking_lot`, ...); null when not recognised.
     pub runtime: Option<String>,
+    /// Why `kind` and `runtime` are what they are, in one short sentence.
+    #[serde(default)]
+    pub evidence: String,
     /// `name` or `name+0x10` for a lock in static storage.
     pub symbol: Option<String>,
     /// Innermost application frame of the heaviest site, e.g. `refresh config.c:88`; a readable name for the lock.

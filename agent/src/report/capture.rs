@@ -145,6 +145,7 @@ pub fn build(
             processes: &engine.processes,
             keepsakes: &engine.keepsakes,
             now_ns,
+            watched_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
         },
     );
     let causes = explain::explain(&mut assembled);

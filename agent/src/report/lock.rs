@@ -45,6 +45,8 @@ pub struct Sources<'a> {
     pub keepsakes: &'a HashMap<LockKey, Keepsake>,
     /// Now on the monotonic clock, in nanoseconds.
     pub now_ns: u64,
+    /// How long we watched, in nanoseconds: what a wait that goes on counts for at most when locks are ranked.
+    pub watched_ns: u64,
 }
 
 /// A word with what it turned out to be.
@@ -175,6 +177,7 @@ fn build(group: Vec<Judged>, sources: &mut Sources<'_>) -> Option<(u128, model::
         first.verdict.kind,
         first.verdict.runtime,
     );
+    let evidence = first.verdict.evidence.clone();
     let owner = group.iter().find_map(|judged| judged.verdict.owner.clone());
     let owner = owner.filter(|owner| !moved_on(&group, owner.tid));
     let holder = owner.map(|owner| Holder {
@@ -182,7 +185,7 @@ fn build(group: Vec<Judged>, sources: &mut Sources<'_>) -> Option<(u128, model::
         comm: sources.processes.thread_comm(space.pid, owner.tid),
         known_by: owner.known_by.to_owned(),
     });
-    let sum = Sum::of(&group, sources.now_ns);
+    let sum = Sum::of(&group, sources.now_ns, sources.watched_ns);
     let sites = sites(&group, &sum, space, sources);
     // The heaviest one that is known.
     let lead = sites
@@ -201,6 +204,7 @@ fn build(group: Vec<Judged>, sources: &mut Sources<'_>) -> Option<(u128, model::
         address,
         kind,
         runtime: runtime.map(str::to_owned),
+        evidence,
         symbol,
         site,
         waiters: sum.waiters,
@@ -247,7 +251,7 @@ struct Sum {
 }
 
 impl Sum {
-    fn of(group: &[Judged], now_ns: u64) -> Self {
+    fn of(group: &[Judged], now_ns: u64, watched_ns: u64) -> Self {
         let mut sum = Self::default();
         for Judged { word, verdict } in group {
             if let Some(stats) = &word.stats {
@@ -264,7 +268,7 @@ impl Sum {
                 let age_ns = waiter
                     .since_ns
                     .map(|since_ns| now_ns.saturating_sub(since_ns));
-                sum.going_on_ns += u128::from(age_ns.unwrap_or(0));
+                sum.going_on_ns += u128::from(age_ns.unwrap_or(0).min(watched_ns));
                 sum.oldest_is_at_least |= waiter.at_least;
                 sum.oldest_wait_ns = sum.oldest_wait_ns.max(age_ns);
             }

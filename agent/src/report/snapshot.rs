@@ -68,6 +68,7 @@ pub fn build(
             processes: &engine.processes,
             keepsakes: &engine.keepsakes,
             now_ns: began_ns,
+            watched_ns: u64::MAX,
         },
     );
     assembled
