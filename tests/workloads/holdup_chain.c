@@ -250,6 +250,21 @@ static void connect_to_peer(void) {
     address_text(own_name, sizeof own_name, &address);
 }
 
+/* A connection to where nobody is: no process here has the other end. */
+static void connect_to_nobody(void) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(9)};
+    socklen_t length = sizeof address;
+    blocked_fd = socket(AF_INET, SOCK_DGRAM, 0);
+    if (connect(blocked_fd, (struct sockaddr *)&address, length) != 0) {
+        die("connect");
+    }
+    address_text(peer_name, sizeof peer_name, &address);
+    if (getsockname(blocked_fd, (struct sockaddr *)&address, &length) != 0) {
+        die("getsockname");
+    }
+    address_text(own_name, sizeof own_name, &address);
+}
+
 static void keep_open(int unused) {
     (void)unused;
     doze();
@@ -316,6 +331,10 @@ static void behind(void (*then)(void), long number) {
 
 static void mode_recv(void) {
     connect_to_peer();
+    behind(receive, SYS_recvfrom);
+}
+static void mode_nobody(void) {
+    connect_to_nobody();
     behind(receive, SYS_recvfrom);
 }
 static void mode_send(void) {
@@ -421,6 +440,7 @@ static const struct mode {
     void (*set_up)(void);
 } MODES[] = {
     {"recv", mode_recv},
+    {"nobody", mode_nobody},
     {"send", mode_send},
     {"pipe", mode_pipe},
     {"fifo", mode_fifo},
