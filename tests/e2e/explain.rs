@@ -291,14 +291,18 @@ fn in_recv_from_elsewhere() -> Result<()> {
 
 #[test]
 fn stopped() -> Result<()> {
-    let scene = Scene::of(&["pause"])?;
+    let mut scene = Scene::of(&["pause"])?;
     scene.workload.signal(libc::SIGSTOP)?;
     await_stopped(scene.pid())?;
     let explanation = at_the_holder(&scene, "mutex", &["stopped"], "stuck")?;
     explanation.says(&["which is stopped (SIGSTOP)"])?;
     // Still so: nobody else made it go on.
     await_stopped(scene.pid())?;
-    scene.workload.signal(libc::SIGCONT)
+    scene.workload.signal(libc::SIGCONT)?;
+    // And so the heartbeat is known to notice what it is there to notice.
+    let beat: Beat = scene.workload.go_to("beat")?;
+    ensure!(beat.gap_ns > MAX_GAP_NS, "{beat:?}");
+    scene.workload.finish()
 }
 
 fn await_stopped(pid: u32) -> Result<()> {

@@ -237,7 +237,7 @@ pub fn rules(locks: &[Lock], roots: &[RootBlocker], deadlocks: &[Deadlock]) -> R
             lock.explanation
         );
         if let Some(explanation) = &lock.explanation {
-            self::explanation(lock, explanation).with_context(|| explanation.text.clone())?;
+            self::explanation(explanation).with_context(|| explanation.text.clone())?;
             let root = roots.iter().find(|root| root.root == explanation.root);
             ensure!(
                 root.is_some() || roots.len() >= MAX_ROOTS,
@@ -274,7 +274,7 @@ pub fn rules(locks: &[Lock], roots: &[RootBlocker], deadlocks: &[Deadlock]) -> R
     Ok(())
 }
 
-fn explanation(lock: &Lock, explanation: &Explanation) -> Result<()> {
+fn explanation(explanation: &Explanation) -> Result<()> {
     let word = |list: &[&str], word: &str| {
         ensure!(list.contains(&word), "{word:?} is none of {list:?}");
         Ok(())
