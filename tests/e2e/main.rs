@@ -5,6 +5,7 @@ mod command;
 mod concurrent;
 mod doctor;
 mod errors;
+mod explain;
 mod filters;
 mod formats;
 mod languages;

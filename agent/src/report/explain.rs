@@ -13,6 +13,7 @@ use crate::{
             self, Explained, Facts,
             facts::{self, Block, Hold, Id, ThreadId},
         },
+        net::Address,
     },
     model::{
         self,
@@ -39,9 +40,10 @@ pub fn explain(assembled: &mut Assembled) -> Explained {
         .take(MAX_HOLDERS)
         .collect();
     let ends = look_at(&ends);
-    let mut explained = graph::explain(&facts(assembled, &doings, &ends));
+    let explained = graph::explain(&facts(assembled, &doings, &ends));
     for lock in assembled.locks.iter_mut().filter(|lock| lock.waiters > 0) {
-        lock.explanation = explained.locks.remove(&name_of(lock));
+        // Not taken out: the readers and the writers of one lock have a row each.
+        lock.explanation = explained.locks.get(&name_of(lock)).cloned();
     }
     explained
 }
@@ -213,7 +215,7 @@ const fn progress(doing: &Doing) -> Progress {
     }
 }
 
-/// Leads on to the processes at the other ends.
+/// Leads on to the processes at the other ends, and to what lies outside this machine.
 fn blocks(doing: &Doing, facts: &mut Facts) {
     let from = Id::Thread(ThreadId {
         pid: doing.pid,
@@ -239,4 +241,36 @@ fn blocks(doing: &Doing, facts: &mut Facts) {
             any: several,
         });
     }
+    for endpoint in &doing.endpoints {
+        if let Some(name) = outside(endpoint) {
+            facts.blocks.push(Block {
+                from: from.clone(),
+                to: Id::Endpoint(name),
+                kind: LinkKind::BlockedIn,
+                confidence: Confidence::Exact,
+                text: String::new(),
+                since_ns: None,
+                site: None,
+                any: several,
+            });
+        }
+    }
+}
+
+/// What to call the other end of a connection that no process here has; `None` when it is no such connection.
+fn outside(endpoint: &doing::Endpoint) -> Option<String> {
+    let Object::Socket {
+        socket: Some(socket),
+        peers,
+        ..
+    } = &endpoint.object
+    else {
+        return None;
+    };
+    let peer @ Address::Inet(_) = socket.peer.as_ref()? else {
+        return None;
+    };
+    peers
+        .is_empty()
+        .then(|| format!("{} to {peer}", socket.protocol))
 }

@@ -1,6 +1,7 @@
 //! holdup's JSON as a foreign program reads it: from its documentation, not from the product's types. Every documented
 //! field must be there and have its documented form; more fields may appear.
 
+pub mod explanation;
 pub mod rules;
 #[cfg(test)]
 mod tests;
@@ -8,6 +9,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
+pub use explanation::{Deadlock, Explanation, RootBlocker};
 use serde::{Deserialize, Deserializer};
 
 /// `holdup.capture/v1`.
@@ -27,6 +29,10 @@ pub struct Capture {
     pub processes: Vec<Process>,
     /// Locks.
     pub locks: Vec<Lock>,
+    /// What everything waits for, most waiters first.
+    pub root_blockers: Vec<RootBlocker>,
+    /// Circles.
+    pub deadlocks: Vec<Deadlock>,
 }
 
 /// `holdup.snapshot/v1`.
@@ -42,6 +48,10 @@ pub struct Snapshot {
     pub processes: Vec<Process>,
     /// Locks that somebody waits for.
     pub locks: Vec<Lock>,
+    /// What everything waits for, most waiters first.
+    pub root_blockers: Vec<RootBlocker>,
+    /// Circles.
+    pub deadlocks: Vec<Deadlock>,
     /// All threads.
     pub threads: Vec<Thread>,
 }
@@ -159,6 +169,8 @@ pub struct Lock {
     pub sites: Vec<Site>,
     /// Who has it.
     pub holder: Option<Holder>,
+    /// Why it is held up; none when nobody waits.
+    pub explanation: Option<Explanation>,
 }
 
 impl Lock {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Bucket, Capture, Frame, Lock, Probe, Process, Snapshot};
+use super::{Bucket, Capture, Frame, Lock, Probe, Process, Snapshot, explanation};
 
 const KINDS: &[&str] = &[
     "mutex",
@@ -63,6 +63,7 @@ pub fn capture(capture: &Capture) -> Result<()> {
             lock.pid
         );
     }
+    explanation::rules(&capture.locks, &capture.root_blockers, &capture.deadlocks)?;
     parked(&capture.processes, &capture.locks)
 }
 
@@ -119,6 +120,11 @@ pub fn snapshot(snapshot: &Snapshot) -> Result<()> {
         );
         thread.frames.iter().try_for_each(frame)?;
     }
+    explanation::rules(
+        &snapshot.locks,
+        &snapshot.root_blockers,
+        &snapshot.deadlocks,
+    )?;
     parked(&snapshot.processes, &snapshot.locks)
 }
 

@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 
 use super::{Capture, parse_address};
 
+/// The root of the fixture's one explanation.
+const ROOT: &str = "/locks/0/explanation/root";
+
 fn capture() -> Value {
     json!({
         "schema": "holdup.capture/v1",
@@ -16,13 +19,40 @@ fn capture() -> Value {
             "id": "a", "pid": 7, "address": "0x10", "kind": "mutex", "symbol": null, "site": null,
             "waiters": 1, "waiters_peak": 2, "waits": 3,
             "outcomes": {"woken": 2, "timed_out": 1, "interrupted": 0, "error": 0},
-            "value_changed": 5, "wait_ns": {"total": 9000, "max": 5000}, "oldest_wait_ns": 1,
+            "value_changed": 5, "wakes": 4, "requeues": 0, "wait_ns": {"total": 9000, "max": 5000}, "oldest_wait_ns": 1,
             "oldest_is_at_least": false, "last_handoff_ns": null,
             "histogram": [{"le_ns": 1024, "count": 2}, {"le_ns": 8192, "count": 1}],
             "sites": [{"waits": 3, "wait_ns": 9000, "waiters": 1, "samples": 1, "frames": []}],
-            "holder": null,
+            "holder": {"tid": 8, "comm": "h", "known_by": "owner word"},
+            "explanation": explanation(),
+        }],
+        "root_blockers": [root_blocker()],
+        "deadlocks": [],
+    })
+}
+
+fn explanation() -> Value {
+    json!({
+        "root": thread(), "ending": "blocked", "chain_left_out": 0, "confidence": "exact",
+        "progress": "stuck", "text": "held by thread 8", "deadlock": false, "waiters_total": 1, "convoy": null,
+        "chain": [{
+            "from": {"type": "lock", "pid": 7, "address": "0x10", "kind": "mutex", "name": "m"},
+            "to": thread(), "kind": "held_by", "confidence": "exact", "text": "owner word",
+            "since_ns": null, "since_is_at_least": false, "site": null,
         }],
     })
+}
+
+fn root_blocker() -> Value {
+    json!({
+        "root": thread(), "ending": "blocked", "progress": "stuck", "waiters_total": 1,
+        "waiters_is_at_least": false, "oldest_wait_ns": 1, "locks": [{"pid": 7, "address": "0x10"}],
+        "locks_left_out": 0, "text": "1 thread waits behind thread 8",
+    })
+}
+
+fn thread() -> Value {
+    json!({"type": "thread", "pid": 7, "tid": 8, "comm": "h"})
 }
 
 #[test]
@@ -36,6 +66,7 @@ fn a_right_capture_passes() {
 /// Each changes one thing.
 #[test]
 fn a_wrong_capture_fails() {
+    let root_tid: &str = &format!("{ROOT}/tid");
     let wrong: &[(&str, Value)] = &[
         ("/schema", json!("holdup.capture/v2")),
         ("/started_at", json!("yesterday")),
@@ -62,6 +93,18 @@ fn a_wrong_capture_fails() {
             "/locks/0/holder",
             json!({"tid": 1, "comm": "", "known_by": ""}),
         ),
+        ("/locks/0/explanation", json!(null)),
+        ("/locks/0/explanation/ending", json!("tired")),
+        ("/locks/0/explanation/ending", json!("runs")),
+        ("/locks/0/explanation/confidence", json!("observed")),
+        ("/locks/0/explanation/progress", json!("fast")),
+        ("/locks/0/explanation/deadlock", json!(true)),
+        ("/locks/0/explanation/chain", json!([])),
+        ("/locks/0/explanation/chain/0/kind", json!("near")),
+        ("/locks/0/explanation/chain/0/to/tid", json!(9)),
+        (root_tid, json!(9)),
+        ("/root_blockers", json!([])),
+        ("/root_blockers/0/waiters_total", json!(0)),
     ];
     for (pointer, value) in wrong {
         let mut capture = capture();

@@ -95,8 +95,12 @@ impl<'g, 'a> Counter<'g, 'a> {
         behind.waiters = behind
             .waiters
             .saturating_add(unnamed_waiters(self.graph, node));
+        let mut before = None;
         for lock in self.graph.locks(node) {
             behind.oldest_wait_ns = behind.oldest_wait_ns.max(lock.oldest_wait_ns);
+            if before.replace(lock.id) == Some(lock.id) {
+                continue;
+            }
             if behind.locks.len() < MAX_LOCKS {
                 behind.locks.push(lock.id);
             } else {

@@ -323,5 +323,11 @@ fn about<'a>(
         let id = canonical.get(&lock.id).copied().unwrap_or(lock.id);
         fill(Key::Lock(id), About::Lock(vec![lock]));
     }
+    for about in &mut about {
+        if let About::Lock(facts) = about {
+            // Readers and writers of one lock are two facts under one name: side by side from here on.
+            facts.sort_by_key(|lock| lock.id);
+        }
+    }
     about
 }

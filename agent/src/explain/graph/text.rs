@@ -328,12 +328,13 @@ fn end(graph: &Graph<'_>, node: NodeIndex, ending: Ending) -> String {
         (_, Ending::Abandoned) => "which is dead: abandoned".to_owned(),
         (_, Ending::HolderUnknown) => "holder not known".to_owned(),
         (_, Ending::Endpoint) => "which lies outside what was looked at".to_owned(),
+        // What it sleeps in is the least of it.
+        (_, Ending::Deadlock) => "which is in a deadlock".to_owned(),
         (Some(doing), _) if !doing.is_empty() => format!("which {}", phrase(doing, PHRASE)),
         (_, Ending::Runs) => "which runs".to_owned(),
         (_, Ending::Starved) => "which could run but gets no CPU".to_owned(),
         (_, Ending::Blocked) => "which is blocked in a system call".to_owned(),
         (_, Ending::Stopped) => "which is stopped".to_owned(),
-        (_, Ending::Deadlock) => "which is in a deadlock".to_owned(),
         (_, Ending::Unknown) => "doing what is not known".to_owned(),
     }
 }

@@ -129,3 +129,17 @@ fn hostile_names_stay_in_one_printable_line() {
     assert!(text.len() < 2_000, "{} bytes", text.len());
     assert!(!text.contains(['\n', '\x1b', '\0', '\u{202e}']));
 }
+
+#[test]
+fn the_root_of_a_deadlock() {
+    let explained = World::default()
+        .lock(1, 1)
+        .held(1, 10)
+        .waits(10, 1)
+        .thread(10, Activity::Blocked, "waits in futex()")
+        .explain();
+    assert_eq!(
+        explained.root_blockers[0].text,
+        "1 thread waits behind thread 10 `t10`, which is in a deadlock"
+    );
+}

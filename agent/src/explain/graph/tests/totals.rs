@@ -84,3 +84,18 @@ fn roots_without_waiters_are_not_ranked() {
     assert_eq!(explained.root_blockers, []);
     assert_eq!(of(&explained, 1).waiters_total, 0);
 }
+
+#[test]
+fn readers_and_writers_of_one_lock_are_one_lock() {
+    let mut world = World::default()
+        .lock(1, 3)
+        .lock(2, 1)
+        .lock(1, 2)
+        .held(1, 20)
+        .held(2, 20);
+    world.0.locks[0].kind = Kind::RwlockRead;
+    world.0.locks[2].kind = Kind::RwlockWrite;
+    let explained = world.explain();
+    assert_eq!(of(&explained, 1).waiters_total, 6);
+    assert_eq!(explained.root_blockers[0].locks, [at(1), at(2)]);
+}
