@@ -193,8 +193,8 @@ static void nap_often(void) {
     }
 }
 static void spin(void) {
-    /* Ahead of what else the machine does: this is about a thread that runs, not about one that wants to. */
-    setpriority(PRIO_PROCESS, (id_t)thread_id(), -20);
+    /* A little ahead of what else the machine does: this is about a thread that runs, not about one that wants to. */
+    setpriority(PRIO_PROCESS, (id_t)thread_id(), -5);
     for (;;) {
         __asm__ volatile("" ::: "memory");
     }
