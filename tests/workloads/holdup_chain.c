@@ -193,8 +193,8 @@ static void nap_often(void) {
     }
 }
 static void spin(void) {
-    /* Ahead of what else the machine does: this is about a thread that runs, not about one that wants to. */
-    setpriority(PRIO_PROCESS, (id_t)thread_id(), -20);
+    /* A little ahead of what else the machine does: this is about a thread that runs, not about one that wants to. */
+    setpriority(PRIO_PROCESS, (id_t)thread_id(), -5);
     for (;;) {
         __asm__ volatile("" ::: "memory");
     }
@@ -478,7 +478,14 @@ static void beat(void *unused) {
     }
 }
 
-static uint64_t take_gap(void) { return __atomic_exchange_n(&longest_gap_ns, 0, __ATOMIC_ACQ_REL); }
+/* The longest gap since the last call, the one that goes on now included. */
+static uint64_t take_gap(void) {
+    uint64_t before = __atomic_load_n(&beats, __ATOMIC_ACQUIRE);
+    while (__atomic_load_n(&beats, __ATOMIC_ACQUIRE) < before + 2) {
+        nap_us(500);
+    }
+    return __atomic_exchange_n(&longest_gap_ns, 0, __ATOMIC_ACQ_REL);
+}
 
 /* --- main --------------------------------------------------------------------------------------------------------- */
 

@@ -25,8 +25,9 @@ use crate::{
 const MAX_HOLDERS: usize = 256;
 /// Time between the two looks: what did not move in it is called stuck.
 const BETWEEN: Duration = Duration::from_millis(50);
-/// Time for each look; what is not looked at by then is left out.
-const LOOK: Duration = Duration::from_millis(400);
+/// Time for each look; what is not looked at by then is left out. Some milliseconds are usual: this is for machines on
+/// which we hardly get a CPU, for a root that is not found is an answer missed.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Explains every lock that somebody waits for, and ranks the roots.
 #[must_use]
@@ -241,7 +242,9 @@ fn blocks(doing: &Doing, facts: &mut Facts) {
             any: several,
         });
     }
-    for endpoint in &doing.endpoints {
+    // Who was not looked for is not known to be elsewhere.
+    let endpoints = doing.endpoints.iter().filter(|_| !doing.is_partial);
+    for endpoint in endpoints {
         if let Some(name) = outside(endpoint) {
             facts.blocks.push(Block {
                 from: from.clone(),

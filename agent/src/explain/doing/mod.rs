@@ -7,6 +7,7 @@ mod activity;
 mod blocked;
 mod call;
 mod child;
+mod complete;
 mod ends;
 mod far;
 mod fdinfo;
@@ -97,6 +98,7 @@ pub fn conclude(first: &Observation, second: &Observation) -> Doing {
     if progress == Progress::Stuck && is_alive && bytes_moved(first, second) {
         progress = Progress::Progressing;
     }
+    let second = &complete::complete(first, second);
     Doing {
         pid: second.look.pid,
         tid: second.look.tid,
