@@ -1,6 +1,10 @@
 //! The data plane as the rest of the agent sees it: maps opened once, with a method for each thing that is read.
 
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    time::{Duration, Instant},
+};
 
 use aya::{
     Btf, Ebpf,
@@ -22,6 +26,9 @@ use crate::{
         plan::Wanted,
     },
 };
+
+/// How long our own sleeper may take to fall asleep.
+const CLOCK_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Why the data plane is not there.
 #[derive(Debug, thiserror::Error)]
@@ -223,11 +230,15 @@ impl Plane {
     fn set_clock(&mut self) -> Result<(), PlaneError> {
         let sleeper = Sleeper::start().map_err(census_error)?;
         let mut offset_ns = CLOCK_UNKNOWN;
-        for _ in 0..5 {
+        let deadline = Instant::now() + CLOCK_PATIENCE;
+        while Instant::now() < deadline {
             let tasks = self.census().map_err(census_error)?;
             let own = tasks.iter().find(|task| task.tid == sleeper.tid);
-            if let Some(task) = own.filter(|task| task.state != 0 && task.last_ran_ns != 0) {
-                offset_ns = sleeper.asleep_since_ns.wrapping_sub(task.last_ran_ns);
+            // It sleeps at last: on a busy machine that may take a while.
+            if let Some(task) = own.filter(|task| task.state != 0) {
+                if task.last_ran_ns != 0 {
+                    offset_ns = sleeper.asleep_since_ns.wrapping_sub(task.last_ran_ns);
+                }
                 break;
             }
             std::thread::sleep(Duration::from_millis(1));
