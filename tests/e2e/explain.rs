@@ -550,6 +550,24 @@ fn alone_in_a_circle() -> Result<()> {
     scene.end()
 }
 
+/// Nobody will ever let go: the owner has ended.
+#[test]
+fn behind_a_thread_that_has_ended() -> Result<()> {
+    let scene = Scene::of(&["abandoned"])?;
+    let snapshot = scene.snapshot()?;
+    let explanation = scene.explanation(&snapshot, 0, "mutex")?;
+    ensure!(
+        explanation.kinds() == ["held_by"]
+            && explanation.root.is_thread(scene.truth.holder)
+            && explanation.ending == "abandoned"
+            && explanation.progress == "stuck"
+            && !explanation.deadlock
+            && explanation.waiters_total == 3,
+        "{explanation:?}"
+    );
+    scene.end()
+}
+
 /// A semaphore belongs to nobody: no root is made up.
 #[test]
 fn behind_a_semaphore() -> Result<()> {

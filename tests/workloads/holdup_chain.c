@@ -410,6 +410,21 @@ static void mode_self(void) {
     cache->waiters[cache->waiter_count++] = root_tid;
 }
 
+static void leave_locked(void) {}
+/* Three behind a mutex whose owner has ended. */
+static void mode_abandoned(void) {
+    struct known *cache = know("cache_lock", &cache_lock);
+    root_tid = hold(cache, leave_locked);
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/task/%d", root_tid);
+    uint64_t started_ns = monotonic_ns();
+    while (access(path, F_OK) == 0) {
+        check_deadline(started_ns, "the owner does not end");
+        nap_us(200);
+    }
+    enqueue(cache, 3, app_take_mutex);
+}
+
 static int writes;
 static void app_write_table(void *unused) {
     (void)unused;
@@ -451,6 +466,7 @@ static const struct mode {
     {"abba", mode_abba},
     {"three", mode_three},
     {"self", mode_self},
+    {"abandoned", mode_abandoned},
     {"readers", mode_readers},
     {"readers_and_writers", mode_readers_and_writers},
     {"semaphore", mode_semaphore},

@@ -139,7 +139,7 @@ fn judge(word: &Word, sources: &mut Sources<'_>) -> Verdict {
         (None, Some(stats)) => (stats.op, stats.value),
         (None, None) => (0, 0),
     };
-    verdict::judge(&Subject {
+    let subject = Subject {
         key: word.key,
         op,
         value,
@@ -149,7 +149,20 @@ fn judge(word: &Word, sources: &mut Sources<'_>) -> Verdict {
         alive: sources.processes.is_alive(space),
         keepsake: sources.keepsakes.get(&word.key),
         fresh: example.is_some(),
-    })
+    };
+    let mut verdict = verdict::judge(&subject);
+    if verdict.dead_owner.is_some() {
+        // An owner that let go and ended since its word was read is no dead owner: the word must name it still, read
+        // after it was found to be gone. Of a process that is gone itself nothing can be said.
+        let now = verdict::judge(&Subject {
+            fresh: false,
+            ..subject
+        });
+        if !subject.alive || now.dead_owner != verdict.dead_owner {
+            verdict.dead_owner = None;
+        }
+    }
+    verdict
 }
 
 /// The call path that most waits come from. With a thread waiting, its own: the stack pointer must fit the frames.
@@ -184,6 +197,14 @@ fn build(group: Vec<Judged>, sources: &mut Sources<'_>) -> Option<(u128, model::
         tid: owner.tid,
         comm: sources.processes.thread_comm(space.pid, owner.tid),
         known_by: owner.known_by.to_owned(),
+    });
+    let dead = group.iter().find_map(|judged| judged.verdict.dead_owner);
+    let holder = holder.or_else(|| {
+        dead.map(|tid| Holder {
+            tid,
+            comm: String::new(),
+            known_by: "owner word; the thread has ended".to_owned(),
+        })
     });
     let sum = Sum::of(&group, sources.now_ns, sources.watched_ns);
     let sites = sites(&group, &sum, space, sources);

@@ -126,6 +126,9 @@ pub struct Verdict {
     pub address: u64,
     /// Who holds it, or for [`Kind::Join`] who is waited for. Always a live thread.
     pub owner: Option<Owner>,
+    /// The lock's own record names this thread as the owner, and the process has no such thread any more: nobody will let
+    /// go. An id of the process's namespace. Only for locks that no other process can hold.
+    pub dead_owner: Option<u32>,
     /// Why, in one short sentence.
     pub evidence: String,
 }
@@ -146,6 +149,7 @@ impl Verdict {
             runtime: Some(runtime),
             address,
             owner: None,
+            dead_owner: None,
             evidence: evidence.into(),
         }
     }
@@ -161,6 +165,7 @@ impl Verdict {
             runtime,
             address: wait.address,
             owner: None,
+            dead_owner: None,
             evidence: evidence.to_owned(),
         }
     }

@@ -17,6 +17,7 @@ pub(super) fn classify(wait: &Wait<'_>) -> Option<Verdict> {
             runtime: None,
             address: wait.address,
             owner: None,
+            dead_owner: None,
             evidence: "FUTEX_WAIT_REQUEUE_PI: waits to be moved to a mutex".to_owned(),
         }),
         _ => None,
@@ -38,11 +39,13 @@ fn lock_pi(wait: &Wait<'_>) -> Verdict {
     } else {
         (None, wait.address)
     };
+    let dead_owner = (owner.is_none() && tid != 0 && wait.is_private()).then_some(tid);
     Verdict {
         kind: Kind::Mutex,
         runtime,
         address,
         owner,
+        dead_owner,
         evidence,
     }
 }

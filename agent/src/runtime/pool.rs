@@ -41,6 +41,7 @@ pub(super) fn classify(
         runtime: verdict.and_then(|verdict| verdict.runtime),
         address: verdict.map_or(wait.address, |verdict| verdict.address),
         owner: None,
+        dead_owner: None,
         evidence: (*evidence).to_owned(),
     })
 }

@@ -173,7 +173,8 @@ impl Runtime for Posix {
             if !named {
                 verdict.owner = None;
             } else if let (None, Some(tid)) = (&verdict.owner, glibc::mutex::owner_word(wait)) {
-                // A thread that ended with the mutex locked, or one of another process.
+                // A thread that ended with the mutex locked, or, if they share it, one of another process.
+                verdict.dead_owner = wait.is_private().then_some(tid);
                 let _ = write!(
                     verdict.evidence,
                     "; owner {tid} is no live thread of the process"
