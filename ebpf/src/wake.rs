@@ -52,7 +52,7 @@ pub fn wake(address: u64, requeue: bool) {
         }
         add(&raw mut (*lock).wakes, 1);
         if requeue {
-            add(&raw mut (*lock).requeued, 1);
+            add(&raw mut (*lock).requeues, 1);
         }
         (*lock).last_waker_tid = tid;
     }

@@ -2,10 +2,10 @@
 
 use std::{thread, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use holdup_tests::{
     Recording, Workload,
-    report::{Capture, Outcomes},
+    report::{Capture, Lock, Outcomes},
     toolchain::{Build, build},
     workload::{Parked, Released, TrueLock, Truth},
 };
@@ -107,6 +107,17 @@ fn every_operation_ends_as_the_waiter_saw() -> Result<()> {
         };
         wrong.extend(checked.err().map(|error| format!("{error:#}")));
     }
+    for (name, wakes, requeues) in [
+        ("WAIT, WAKE", 200, 0),
+        ("WAIT, REQUEUE", 200, 200),
+        ("WAIT, CMP_REQUEUE", 200, 200),
+    ] {
+        wrong.extend(
+            check_wakes(&capture, pid, &truth, name, wakes, requeues)
+                .err()
+                .map(|e| format!("{e:#}")),
+        );
+    }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     ensure!(
         truth
@@ -116,6 +127,36 @@ fn every_operation_ends_as_the_waiter_saw() -> Result<()> {
         "the workload did nothing"
     );
     capture.nothing_lost()
+}
+
+/// Each round lets go once, when the waiter is known to be parked.
+fn check_wakes(
+    capture: &Capture,
+    pid: u32,
+    truth: &Truth,
+    name: &str,
+    wakes: u64,
+    requeues: u64,
+) -> Result<()> {
+    let known = truth
+        .locks
+        .iter()
+        .find(|lock| lock.name == name)
+        .context("no such scenario")?;
+    let sum = |field: fn(&Lock) -> u64| -> u64 {
+        known
+            .addresses
+            .iter()
+            .flat_map(|address| capture.at(pid, *address))
+            .map(field)
+            .sum()
+    };
+    let seen = (sum(|lock| lock.wakes), sum(|lock| lock.requeues));
+    ensure!(
+        seen == (wakes, requeues),
+        "{name}: {seen:?} wakes and requeues"
+    );
+    Ok(())
 }
 
 /// `FUTEX_TRYLOCK_PI` never sleeps: it is neither a wait nor a wait that was called off.

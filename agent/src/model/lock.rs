@@ -84,6 +84,12 @@ pub struct Lock {
     pub outcomes: Outcomes,
     /// Calls that never slept because the word had changed (`EAGAIN`): not waits.
     pub value_changed: u64,
+    /// Wake, unlock and requeue calls of the same process on this word while somebody waited.
+    #[serde(default)]
+    pub wakes: u64,
+    /// How many of them were requeue calls, which move waiters to another word.
+    #[serde(default)]
+    pub requeues: u64,
     /// How long they took.
     pub wait_ns: WaitNs,
     /// Age of the longest wait still going on, in nanoseconds; null when nobody waits.

@@ -233,6 +233,8 @@ fn build(group: Vec<Judged>, sources: &mut Sources<'_>) -> Option<(u128, model::
         waits: sum.waits,
         outcomes: sum.outcomes,
         value_changed: sum.value_changed,
+        wakes: sum.wakes,
+        requeues: sum.requeues,
         wait_ns: sum.wait_ns,
         oldest_wait_ns: sum.oldest_wait_ns,
         oldest_is_at_least: sum.oldest_is_at_least,
@@ -262,6 +264,8 @@ struct Sum {
     waits: u64,
     outcomes: Outcomes,
     value_changed: u64,
+    wakes: u64,
+    requeues: u64,
     wait_ns: WaitNs,
     oldest_wait_ns: Option<u64>,
     oldest_is_at_least: bool,
@@ -309,8 +313,8 @@ impl Sum {
             value_changed,
             total_ns,
             max_ns,
-            wakes: _,
-            requeued: _,
+            wakes,
+            requeues,
             last_handoff_ns,
             next_sample_ns: _,
             samples: _,
@@ -326,6 +330,8 @@ impl Sum {
         self.outcomes.interrupted += interrupted;
         self.outcomes.error += error;
         self.value_changed += value_changed;
+        self.wakes += wakes;
+        self.requeues += requeues;
         self.wait_ns.total += total_ns;
         self.wait_ns.max = self.wait_ns.max.max(*max_ns);
         self.histogram.resize(abi::BUCKETS, 0);

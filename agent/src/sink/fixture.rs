@@ -57,6 +57,8 @@ pub fn lock(pid: u32, address: u64, kind: Kind) -> Lock {
         histogram: Vec::new(),
         sites: Vec::new(),
         holder: None,
+        wakes: 0,
+        requeues: 0,
         evidence: "called from pthread_mutex_lock".to_owned(),
         explanation: None,
     }

@@ -48,8 +48,8 @@ pub struct Lock {
     pub max_ns: u64,
     /// Wake and unlock calls on this word while somebody waited.
     pub wakes: u64,
-    /// Threads that a requeue call moved or woke away from this word.
-    pub requeued: u64,
+    /// Requeue calls on this word while somebody waited; counted in `wakes` too.
+    pub requeues: u64,
     /// `CLOCK_MONOTONIC` time at which a waiter was last released by a wake; 0 = never.
     pub last_handoff_ns: u64,
     /// `CLOCK_MONOTONIC` time before which no further wait on this word is sampled.

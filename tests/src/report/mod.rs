@@ -155,6 +155,10 @@ pub struct Lock {
     pub outcomes: Outcomes,
     /// Calls that were no waits.
     pub value_changed: u64,
+    /// Calls that let go while somebody waited.
+    pub wakes: u64,
+    /// Those among them that were requeues.
+    pub requeues: u64,
     /// Durations.
     pub wait_ns: WaitNs,
     /// Age of the oldest wait.

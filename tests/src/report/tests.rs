@@ -19,7 +19,7 @@ fn capture() -> Value {
             "id": "a", "pid": 7, "address": "0x10", "kind": "mutex", "symbol": null, "site": null,
             "waiters": 1, "waiters_peak": 2, "waits": 3,
             "outcomes": {"woken": 2, "timed_out": 1, "interrupted": 0, "error": 0},
-            "value_changed": 5, "wait_ns": {"total": 9000, "max": 5000}, "oldest_wait_ns": 1,
+            "value_changed": 5, "wakes": 4, "requeues": 0, "wait_ns": {"total": 9000, "max": 5000}, "oldest_wait_ns": 1,
             "oldest_is_at_least": false, "last_handoff_ns": null,
             "histogram": [{"le_ns": 1024, "count": 2}, {"le_ns": 8192, "count": 1}],
             "sites": [{"waits": 3, "wait_ns": 9000, "waiters": 1, "samples": 1, "frames": []}],
