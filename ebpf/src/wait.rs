@@ -134,6 +134,15 @@ pub fn end(result: i64) {
     }
 }
 
+/// The same for `futex`, whose waits never return more than 0: a positive result is a wake's count of threads, which
+/// needs no look at the table.
+#[inline(always)]
+pub fn end_futex(result: i64) {
+    if result <= 0 {
+        end(result);
+    }
+}
+
 /// Adopted threads are settled by whoever removes the entry from the table: this thread, or the task iterator when it
 /// finds that the thread woke while it was being adopted. A removed element may be somebody else's at once, so the work
 /// is done on a copy, which goes back as an ordinary entry.

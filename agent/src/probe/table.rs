@@ -54,7 +54,7 @@ pub const CALLS: &[Call] = &[
         fentry: "fentry_futex",
         fexit: Some("fexit_futex"),
         enter: "tp_enter_futex",
-        exit: EXIT,
+        exit: Some("tp_exit_futex"),
     },
     Call {
         name: "futex_wait",

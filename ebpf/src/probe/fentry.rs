@@ -27,11 +27,11 @@ macro_rules! enter {
 
 /// The wrapper's result comes after its one argument.
 macro_rules! exit {
-    ($($name:ident),+) => {
+    ($($name:ident => $end:path),+ $(,)?) => {
         $(
             #[fexit]
             pub fn $name(context: FExitContext) -> u32 {
-                wait::end(context.arg::<i64>(1));
+                $end(context.arg::<i64>(1));
                 0
             }
         )+
@@ -58,8 +58,8 @@ enter!(fentry_futex_wake, |c| syscall::futex_wake(arg(&c, 0)));
 enter!(fentry_futex_requeue, |c| syscall::futex_requeue(arg(&c, 0)));
 enter!(fentry_restart_syscall, |_c| wait::restart());
 exit!(
-    fexit_futex,
-    fexit_futex_wait,
-    fexit_futex_waitv,
-    fexit_restart_syscall
+    fexit_futex => wait::end_futex,
+    fexit_futex_wait => wait::end,
+    fexit_futex_waitv => wait::end,
+    fexit_restart_syscall => wait::end,
 );

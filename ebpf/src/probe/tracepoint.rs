@@ -14,7 +14,7 @@ fn word(context: &TracePointContext, index: usize) -> u64 {
     unsafe { *context.as_ptr().cast::<u64>().add(2 + index) }
 }
 
-macro_rules! enter {
+macro_rules! probe {
     ($name:ident, |$context:ident| $body:expr) => {
         #[tracepoint]
         pub fn $name($context: TracePointContext) -> u32 {
@@ -24,26 +24,27 @@ macro_rules! enter {
     };
 }
 
-enter!(tp_enter_futex, |c| syscall::futex(
+probe!(tp_enter_futex, |c| syscall::futex(
     Source::of(&c),
     word(&c, 0),
     word(&c, 1) as u32,
     word(&c, 2) as u32
 ));
-enter!(tp_enter_futex_wait, |c| syscall::futex_wait(
+probe!(tp_enter_futex_wait, |c| syscall::futex_wait(
     Source::of(&c),
     word(&c, 0),
     word(&c, 1) as u32,
     word(&c, 3) as u32
 ));
-enter!(tp_enter_futex_waitv, |c| syscall::futex_waitv(
+probe!(tp_enter_futex_waitv, |c| syscall::futex_waitv(
     Source::of(&c),
     word(&c, 0)
 ));
-enter!(tp_enter_futex_wake, |c| syscall::futex_wake(word(&c, 0)));
-enter!(tp_enter_futex_requeue, |c| syscall::futex_requeue(word(
+probe!(tp_enter_futex_wake, |c| syscall::futex_wake(word(&c, 0)));
+probe!(tp_enter_futex_requeue, |c| syscall::futex_requeue(word(
     &c, 0
 )));
-enter!(tp_enter_restart_syscall, |_c| wait::restart());
-// One program serves the exits of all calls that can wait.
-enter!(tp_exit, |c| wait::end(word(&c, 0) as i64));
+probe!(tp_enter_restart_syscall, |_c| wait::restart());
+probe!(tp_exit_futex, |c| wait::end_futex(word(&c, 0) as i64));
+// One program serves the exits of all other calls that can wait.
+probe!(tp_exit, |c| wait::end(word(&c, 0) as i64));
