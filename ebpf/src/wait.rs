@@ -145,7 +145,7 @@ pub fn end_futex(result: i64) {
 
 /// Adopted threads are settled by whoever removes the entry from the table: this thread, or the task iterator when it
 /// finds that the thread woke while it was being adopted. A removed element may be somebody else's at once, so the work
-/// is done on a copy, which goes back as an ordinary entry.
+/// is done on a copy. It goes back only for a wait that the kernel will restart: the iterator must not meet a new entry.
 #[inline(never)]
 fn end_adopted(tid: u32, mut thread: Thread, result: i64) {
     if THREADS.remove(tid).is_err() {
@@ -153,7 +153,7 @@ fn end_adopted(tid: u32, mut thread: Thread, result: i64) {
     }
     thread.flags &= !PREEXISTING;
     conclude(&mut thread, result);
-    if THREADS.insert(tid, thread, 0).is_err() {
+    if thread.state != IDLE && THREADS.insert(tid, thread, 0).is_err() {
         lost(Counter::Internal);
     }
 }

@@ -187,10 +187,21 @@ fn adopt(task: *const u8, record: &Task) {
         return;
     }
     let woke = read_u32(task, config!(task.state)).unwrap_or(0) == 0;
-    if woke && THREADS.remove(record.tid).is_ok() {
+    if woke && is_ours(record.tid, thread.since_ns) && THREADS.remove(record.tid).is_ok() {
         // SAFETY: as above.
         unsafe { add(&raw mut (*lock).waiters, u64::MAX) };
     }
+}
+
+/// Whether the table still has the entry of this adoption, not one that the thread has made since.
+#[inline(always)]
+fn is_ours(tid: u32, since_ns: u64) -> bool {
+    let Some(thread) = THREADS.get_ptr(tid) else {
+        return false;
+    };
+    // SAFETY: a live map value, only read.
+    let (flags, since) = unsafe { ((*thread).flags, (*thread).since_ns) };
+    flags & PREEXISTING != 0 && since == since_ns
 }
 
 struct Parked {
