@@ -165,7 +165,7 @@ fn judge(word: &Word, sources: &mut Sources<'_>) -> Verdict {
     verdict
 }
 
-/// The call path that most waits come from. With a thread waiting, its own: the stack pointer must fit the frames.
+/// The call path that most time is spent on. With a thread waiting, its own: the stack pointer must fit the frames.
 fn heaviest(word: &Word) -> RawStack {
     if let Some(waiter) = word
         .waiters
@@ -175,8 +175,15 @@ fn heaviest(word: &Word) -> RawStack {
         return Rc::clone(&waiter.stack);
     }
     let paths = word.paths.iter().filter(|(stack, _)| !stack.is_empty());
+    // By time first: a word that serves two purposes is known by the one that its waiters spend their time on.
     paths
-        .max_by_key(|(_, tally)| tally.samples)
+        .max_by_key(|(stack, tally)| {
+            (
+                tally.wait_ns,
+                tally.samples,
+                stack.first().map(|frame| frame.address),
+            )
+        })
         .map(|(stack, _)| Rc::clone(stack))
         .unwrap_or_default()
 }
