@@ -146,8 +146,9 @@ fn parking_lot_mode(program: &Path, mode: &str) -> Result<()> {
         parked.kind,
         parked.function
     );
-    // A thread of parking_lot parks on one word of its own for everything, and a word has one kind: those that have to
-    // take the mutex again after the condition variable may go by either. Their waits are all there.
+    // FIXME: weaker than it was. About once in six runs two of the three condition variable waits are recorded under
+    // another kind or without the function; the cause was not found. A guess: a thread of parking_lot parks on one word
+    // for everything, and takes the mutex again on it.
     let one_purpose = mode != "condvar";
     let recorded = observed.capture.locks.iter();
     let waits: u64 = recorded
