@@ -5,11 +5,14 @@ pub mod explanation;
 pub mod frame;
 pub mod hex;
 pub mod histogram;
+pub mod incident;
 pub mod kind;
 pub mod lock;
 pub mod plan;
 pub mod process;
 pub mod snapshot;
+pub mod watch;
+pub mod workload;
 
 pub use capture::Capture;
 pub use frame::{Frame, RawFrame};
