@@ -16,6 +16,7 @@ use holdup_abi::{
 use super::{
     engine::Engine,
     explain,
+    holds::Measured,
     lock::{self, Assembled, Sources, Word},
     waiter::{self, Waiter},
 };
@@ -194,7 +195,12 @@ fn words(plane: &Plane, engine: &Engine, waiters: Vec<Waiter>) -> Vec<Word> {
     plane
         .locks
         .iter()
-        .map(|(_, stats)| Word {
+        .map(|(slot, stats)| Word {
+            measured: Measured {
+                holds: plane.holds.get(slot),
+                paths: engine.gathered.paths(&stats.key),
+                runqueue: engine.gathered.runqueue(&stats.key),
+            },
             key: stats.key,
             stats: Some(stats),
             waiters: by_key.remove(&stats.key).unwrap_or_default(),

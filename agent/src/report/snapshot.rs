@@ -11,6 +11,7 @@ use holdup_abi::{census::Task, lock::LockKey};
 use super::{
     engine::Engine,
     explain,
+    holds::Measured,
     lock::{self, Assembled, Sources, Word},
     stacks::RawStack,
     syscall,
@@ -201,6 +202,7 @@ fn words(waiters: Vec<Waiter>) -> Vec<Word> {
             stats: None,
             waiters,
             paths: Vec::new(),
+            measured: Measured::default(),
         })
         .collect()
 }
