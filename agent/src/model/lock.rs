@@ -2,7 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Frame, Kind, explanation::Explanation, hex, histogram::Bucket};
+use super::{
+    Frame, Kind,
+    explanation::{Explanation, LockRef},
+    hex,
+    histogram::Bucket,
+};
 
 /// How finished waits ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +49,10 @@ pub struct Site {
 /// Who holds a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
+    /// Process id: another one than the lock's when processes share the lock; null when the thread is gone and nobody
+    /// knows where it was.
+    #[serde(default)]
+    pub pid: Option<u32>,
     /// Thread id.
     pub tid: u32,
     /// Thread name; empty when the thread is gone.
@@ -69,7 +78,7 @@ pub struct Lock {
     /// Why `kind` and `runtime` are what they are, in one short sentence.
     #[serde(default)]
     pub evidence: String,
-    /// `name` or `name+0x10` for a lock in static storage.
+    /// `name` or `name+0x10` for a lock in static storage, or in a named object of memory that processes share.
     pub symbol: Option<String>,
     /// Innermost application frame of the heaviest site, e.g. `refresh config.c:88`; a readable name for the lock.
     pub site: Option<String>,
@@ -107,4 +116,15 @@ pub struct Lock {
     /// Why it is held up, down to the root; null when nobody waits.
     #[serde(default)]
     pub explanation: Option<Explanation>,
+}
+
+impl Lock {
+    /// What explanations call it.
+    #[must_use]
+    pub const fn name(&self) -> LockRef {
+        LockRef {
+            pid: self.pid,
+            address: self.address,
+        }
+    }
 }

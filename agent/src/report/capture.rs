@@ -144,11 +144,12 @@ pub fn build(
             symbols: &mut engine.symbols,
             processes: &engine.processes,
             keepsakes: &engine.keepsakes,
+            sharers: &engine.sharers,
             now_ns,
             watched_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
         },
     );
-    let causes = explain::explain(&mut assembled);
+    let causes = explain::explain(&mut assembled, engine);
     let mut loss = plane.losses()?;
     loss.extend(engine.losses());
     loss.insert("waiters_not_unwound".into(), without_stack);

@@ -1,11 +1,12 @@
 //! Following holders to the root: what do those do who hold what others wait for?
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    time::{Duration, Instant},
-};
+use std::collections::{BTreeSet, HashMap};
 
-use super::lock::Assembled;
+use super::{
+    engine::Engine,
+    lock::Assembled,
+    reach::{self, Reached, place::Place, prune},
+};
 use crate::{
     explain::{
         doing::{self, Activity, Doing, Object},
@@ -23,86 +24,89 @@ use crate::{
 
 /// Holders that are looked at: those of the locks with most waiters.
 const MAX_HOLDERS: usize = 256;
-/// Time between the two looks: what did not move in it is called stuck.
-const BETWEEN: Duration = Duration::from_millis(50);
-/// Time for each look; what is not looked at by then is left out. Some milliseconds are usual: this is for machines on
-/// which we hardly get a CPU, for a root that is not found is an answer missed.
-const LOOK: Duration = Duration::from_secs(1);
-
 /// Explains every lock that somebody waits for, and ranks the roots.
 #[must_use]
-pub fn explain(assembled: &mut Assembled) -> Explained {
-    let doings = look_at(&holders(&assembled.locks));
-    // One step further: what the first thread of each process at the other end does stands for the process.
-    let ends: BTreeSet<(u32, u32)> = doings
-        .iter()
-        .flat_map(Doing::leads)
-        .map(|peer| (peer.pid, peer.pid))
-        .take(MAX_HOLDERS)
-        .collect();
-    let ends = look_at(&ends);
-    let explained = graph::explain(&facts(assembled, &doings, &ends));
+pub fn explain(assembled: &mut Assembled, engine: &mut Engine) -> Explained {
+    let reached = reach::reach(assembled, holders(&assembled.locks), engine);
+    let mut facts = facts(assembled, &reached);
+    prune::prune(&mut facts);
+    let mut explained = graph::explain(&facts);
     for lock in assembled.locks.iter_mut().filter(|lock| lock.waiters > 0) {
         // Not taken out: the readers and the writers of one lock have a row each.
-        lock.explanation = explained.locks.get(&name_of(lock)).cloned();
+        lock.explanation = explained.locks.get(&lock.name()).cloned();
     }
+    let listed = assembled.locks.iter().map(model::Lock::name).collect();
+    prune::unlist(&mut explained.root_blockers, &listed);
     explained
-}
-
-const fn name_of(lock: &model::Lock) -> LockRef {
-    LockRef {
-        pid: lock.pid,
-        address: lock.address,
-    }
 }
 
 /// Holders of the locks that most threads wait for.
 fn holders(locks: &[model::Lock]) -> BTreeSet<(u32, u32)> {
-    let mut held: Vec<(&model::Lock, u32)> = locks
+    let mut held: Vec<(&model::Lock, ThreadId)> = locks
         .iter()
         .filter(|lock| lock.waiters > 0)
-        .filter_map(|lock| Some((lock, lock.holder.as_ref()?.tid)))
+        .filter_map(|lock| Some((lock, holder(lock)?)))
         .collect();
     held.sort_by_key(|(lock, _)| std::cmp::Reverse(lock.waiters));
     held.truncate(MAX_HOLDERS);
-    held.iter().map(|(lock, tid)| (lock.pid, *tid)).collect()
+    held.iter().map(|(_, id)| (id.pid, id.tid)).collect()
 }
 
-/// Two looks at each thread, nobody stopped.
-fn look_at(threads: &BTreeSet<(u32, u32)>) -> Vec<Doing> {
-    if threads.is_empty() {
-        return Vec::new();
+/// The thread that holds a lock. One that is gone is looked for where it was waited for.
+fn holder(lock: &model::Lock) -> Option<ThreadId> {
+    let holder = lock.holder.as_ref()?;
+    Some(ThreadId {
+        pid: holder.pid.unwrap_or(lock.pid),
+        tid: holder.tid,
+    })
+}
+
+fn facts(near: &Assembled, reached: &Reached) -> Facts {
+    let mut facts = Facts::default();
+    let cut = reached.cut.iter();
+    facts
+        .processes
+        .extend(cut.map(|(&pid, comm)| not_looked_at(pid, comm)));
+    // What the first thread of a process at the other end does stands for the process.
+    let firsts = reached.doings.iter().filter(|doing| doing.pid == doing.tid);
+    facts.processes.extend(firsts.map(process_fact));
+    locks(&mut facts, near, reached, false);
+    locks(&mut facts, &reached.far, reached, true);
+    for doing in &reached.doings {
+        let waits = reached.wait(near, doing.tid).is_some();
+        let now_in_futex = doing.call.as_ref().is_some_and(|call| call.futex.is_some());
+        if now_in_futex && !waits {
+            facts.threads.push(moved_on(doing));
+            continue;
+        }
+        facts.threads.push(thread_fact(doing));
+        // What a thread that waits for a lock sleeps in is that lock.
+        if !waits {
+            blocks(doing, reached, &mut facts);
+        }
     }
-    let threads: Vec<(u32, u32)> = threads.iter().copied().collect();
-    let first = doing::observe(&threads, Instant::now() + LOOK);
-    std::thread::sleep(BETWEEN);
-    let second = doing::observe(&threads, Instant::now() + LOOK);
-    first
-        .iter()
-        .zip(&second)
-        .map(|(first, second)| doing::conclude(first, second))
-        .collect()
+    facts
 }
 
-fn facts(assembled: &Assembled, doings: &[Doing], ends: &[Doing]) -> Facts {
-    let mut facts = Facts {
-        processes: ends.iter().map(process_fact).collect(),
-        ..Default::default()
-    };
+/// Locks with their waits and holds.
+fn locks(facts: &mut Facts, assembled: &Assembled, reached: &Reached, far: bool) {
     let sites: HashMap<LockRef, Option<String>> = assembled
         .locks
         .iter()
-        .map(|lock| (name_of(lock), lock.site.clone()))
+        .map(|lock| (lock.name(), lock.site.clone()))
         .collect();
     for lock in assembled.locks.iter().filter(|lock| lock.waiters > 0) {
-        facts.locks.push(lock_fact(lock));
-        if let Some(holder) = &lock.holder {
+        let place = assembled.places.get(&lock.name());
+        facts.locks.push(facts::Lock {
+            shared: place.map(Place::key),
+            far,
+            ..lock_fact(lock)
+        });
+        let is_stale = reached.stale.holds.contains(&lock.name());
+        if let (Some(holder), Some(thread), false) = (&lock.holder, holder(lock), is_stale) {
             facts.holds.push(Hold {
-                lock: name_of(lock),
-                thread: ThreadId {
-                    pid: lock.pid,
-                    tid: holder.tid,
-                },
+                lock: lock.name(),
+                thread,
                 // Owner words are written by the lock itself.
                 confidence: Confidence::Exact,
                 known_by: holder.known_by.clone(),
@@ -115,6 +119,9 @@ fn facts(assembled: &Assembled, doings: &[Doing], ends: &[Doing]) -> Facts {
     }
     // A thread that ran between the looks waits for something else by now, perhaps for what it was seen to hold.
     for (&tid, wait) in assembled.threads.iter().filter(|(_, wait)| wait.steady) {
+        if reached.stale.waits.contains(&tid) {
+            continue;
+        }
         let lock = LockRef {
             pid: wait.pid,
             address: wait.address,
@@ -128,25 +135,11 @@ fn facts(assembled: &Assembled, doings: &[Doing], ends: &[Doing]) -> Facts {
             confidence: Confidence::Exact,
         });
     }
-    for doing in doings {
-        let waits = assembled.threads.contains_key(&doing.tid);
-        let now_in_futex = doing.call.as_ref().is_some_and(|call| call.futex.is_some());
-        if now_in_futex && !waits {
-            facts.threads.push(moved_on(doing));
-            continue;
-        }
-        facts.threads.push(thread_fact(doing));
-        // What a thread that waits for a lock sleeps in is that lock.
-        if !waits {
-            blocks(doing, &mut facts);
-        }
-    }
-    facts
 }
 
 fn lock_fact(lock: &model::Lock) -> facts::Lock {
     facts::Lock {
-        id: name_of(lock),
+        id: lock.name(),
         kind: lock.kind,
         name: lock
             .symbol
@@ -157,6 +150,7 @@ fn lock_fact(lock: &model::Lock) -> facts::Lock {
         oldest_wait_ns: lock.oldest_wait_ns,
         oldest_is_at_least: lock.oldest_is_at_least,
         shared: None,
+        far: false,
         abandoned: false,
         looks: None,
     }
@@ -195,6 +189,16 @@ fn process_fact(doing: &Doing) -> facts::Process {
     }
 }
 
+fn not_looked_at(pid: u32, comm: &str) -> facts::Process {
+    facts::Process {
+        pid,
+        comm: comm.to_owned(),
+        activity: facts::Activity::Unknown,
+        text: "was not looked at".to_owned(),
+        progress: Progress::Unknown,
+    }
+}
+
 const fn activity(doing: &Doing) -> facts::Activity {
     match &doing.activity {
         Activity::Running { .. } | Activity::Runnable => facts::Activity::Runs,
@@ -217,13 +221,15 @@ const fn progress(doing: &Doing) -> Progress {
 }
 
 /// Leads on to the processes at the other ends, and to what lies outside this machine.
-fn blocks(doing: &Doing, facts: &mut Facts) {
+fn blocks(doing: &Doing, reached: &Reached, facts: &mut Facts) {
     let from = Id::Thread(ThreadId {
         pid: doing.pid,
         tid: doing.tid,
     });
-    let several = doing.endpoints.len() > 1;
-    for peer in doing.leads() {
+    let ends = reached.ends(doing);
+    // Any one of several descriptors will do, and of several processes at the other end of one.
+    let several = doing.endpoints.len() > 1 || ends.len() > 1;
+    for end in ends {
         let kind = match doing.endpoints.first().map(|endpoint| &endpoint.object) {
             Some(Object::Pipe { .. } | Object::Fifo { .. } | Object::Socket { .. }) => {
                 LinkKind::PeerOf
@@ -232,10 +238,9 @@ fn blocks(doing: &Doing, facts: &mut Facts) {
         };
         facts.blocks.push(Block {
             from: from.clone(),
-            to: Id::Process(peer.pid),
+            to: end.to,
             kind,
-            // Seen in the tables of the kernel, but that the process will answer is a guess.
-            confidence: Confidence::Observed,
+            confidence: end.confidence,
             text: String::new(),
             since_ns: None,
             site: None,
@@ -244,20 +249,27 @@ fn blocks(doing: &Doing, facts: &mut Facts) {
     }
     // Who was not looked for is not known to be elsewhere.
     let endpoints = doing.endpoints.iter().filter(|_| !doing.is_partial);
-    for endpoint in endpoints {
-        if let Some(name) = outside(endpoint) {
-            facts.blocks.push(Block {
-                from: from.clone(),
-                to: Id::Endpoint(name),
-                kind: LinkKind::BlockedIn,
-                confidence: Confidence::Exact,
-                text: String::new(),
-                since_ns: None,
-                site: None,
-                any: several,
-            });
-        }
+    for name in endpoints.filter_map(outside) {
+        facts.blocks.push(Block {
+            from: from.clone(),
+            to: Id::Endpoint(name),
+            kind: LinkKind::BlockedIn,
+            confidence: Confidence::Exact,
+            text: String::new(),
+            since_ns: None,
+            site: None,
+            any: several,
+        });
     }
+}
+
+/// Whether a thread waits for something outside this machine.
+pub(super) fn leads_outside(doing: &Doing) -> bool {
+    !doing.is_partial
+        && doing
+            .endpoints
+            .iter()
+            .any(|endpoint| outside(endpoint).is_some())
 }
 
 /// What to call the other end of a connection that no process here has; `None` when it is no such connection.

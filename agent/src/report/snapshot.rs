@@ -67,6 +67,7 @@ pub fn build(
             symbols: &mut engine.symbols,
             processes: &engine.processes,
             keepsakes: &engine.keepsakes,
+            sharers: &engine.sharers,
             now_ns: began_ns,
             watched_ns: u64::MAX,
         },
@@ -74,7 +75,7 @@ pub fn build(
     assembled
         .locks
         .sort_by_key(|lock| std::cmp::Reverse((lock.waiters, lock.oldest_wait_ns)));
-    let causes = explain::explain(&mut assembled);
+    let causes = explain::explain(&mut assembled, &mut engine);
     let threads = seen
         .iter()
         .map(|seen| {
@@ -189,7 +190,8 @@ fn waiter(
     })
 }
 
-fn words(waiters: Vec<Waiter>) -> Vec<Word> {
+/// Waiters by what they wait for.
+pub fn words(waiters: Vec<Waiter>) -> Vec<Word> {
     let mut by_key: BTreeMap<LockKey, Vec<Waiter>> = BTreeMap::new();
     for waiter in waiters {
         by_key.entry(waiter.key).or_default().push(waiter);

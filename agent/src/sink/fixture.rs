@@ -151,6 +151,7 @@ fn pool_lock() -> Lock {
             site(1_203, 2_000 * MS, 1, reload),
         ],
         holder: Some(Holder {
+            pid: Some(4242),
             tid: 4245,
             comm: "worker-3".to_owned(),
             known_by: "glibc mutex owner word".to_owned(),

@@ -65,7 +65,12 @@ pub fn holder(page: &mut Page, lock: &Lock) {
     } else {
         &holder.comm
     };
-    let known = format!("{comm} ({}), known by: {}", holder.tid, holder.known_by);
+    let elsewhere = holder.pid.filter(|&pid| pid != lock.pid);
+    let process = elsewhere.map_or(String::new(), |pid| format!(" of process {pid}"));
+    let known = format!(
+        "{comm} ({}){process}, known by: {}",
+        holder.tid, holder.known_by
+    );
     page.detail("held by", &known, Style::Bold);
 }
 

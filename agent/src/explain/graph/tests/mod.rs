@@ -55,6 +55,7 @@ impl World {
             oldest_wait_ns: None,
             oldest_is_at_least: false,
             shared: None,
+            far: false,
             abandoned: false,
             looks: None,
         });
