@@ -254,6 +254,8 @@ fn is_function(frame: &Frame, function: &str) -> bool {
 /// Who has a lock.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Holder {
+    /// Process id.
+    pub pid: Option<u32>,
     /// Thread id.
     pub tid: u32,
     /// Its name.
