@@ -301,6 +301,43 @@ static void mode_circle(void) {
     enqueue(&pool->left, 1);
 }
 
+/* The holder is the second process of a pid namespace of its own: the lock knows it as 2. */
+static void doze_for_good(void) { doze(NULL); }
+static int second_in_namespace(const char *name, void (*body)(void)) {
+    if (unshare(CLONE_NEWPID) != 0) {
+        die("unshare");
+    }
+    spawn_process("init", doze_for_good);
+    return spawn_process(name, body);
+}
+static void enter_namespace(void) {
+    board->right = (unsigned long)second_in_namespace("keeper", hold_left);
+    set(&board->waiting, 1);
+    doze(NULL);
+}
+static void mode_elsewhere(void) {
+    make_pool(0);
+    spawn_process("entrance", enter_namespace);
+    await(&board->taken, "the lock is not taken");
+    await(&board->waiting, "no process");
+    root_pid = root_tid = other_pid = (int)board->right;
+    know("left", &pool->left, other_pid, root_tid);
+    enqueue(&pool->left, 3);
+}
+
+/* The same with another process that is called 2 in its namespace and has the lock in its memory: who has it, the lock
+ * does not tell. */
+static void enter_another_namespace(void) {
+    second_in_namespace("namesake", doze_for_good);
+    set(&board->may_go, 1);
+    doze(NULL);
+}
+static void mode_ambiguous(void) {
+    mode_elsewhere();
+    third_pid = spawn_process("entrance", enter_another_namespace);
+    await(&board->may_go, "no namesake");
+}
+
 /* --- pipes and sockets -------------------------------------------------------------------------------------------- */
 
 static void hold_store(void *unused) {
@@ -480,6 +517,77 @@ static void mode_relay(void) {
     enqueue(&cache_lock, 3);
 }
 
+/* As many processes as `left` says, each of which reads from the next one. */
+static int processes_left;
+static void read_from_the_next(void) {
+    int to_read[2];
+    char byte;
+    if (--processes_left == 0) {
+        set(&board->root, getpid());
+        doze(NULL);
+    }
+    if (pipe(to_read) != 0) {
+        die("pipe");
+    }
+    /* The next one inherits the write end and no other one. */
+    drop(&ends[0]);
+    int write_end = ends[1];
+    ends[0] = to_read[0];
+    ends[1] = to_read[1];
+    int before = write_end;
+    int pid = fork();
+    if (pid < 0) {
+        die("fork");
+    }
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        close(before);
+        read_from_the_next();
+    }
+    drop(&ends[1]);
+    if (read(ends[0], &byte, 1) < 0) {
+        die("read");
+    }
+}
+static void mode_far(void) {
+    processes_left = 8;
+    if (pipe(ends) != 0) {
+        die("pipe");
+    }
+    behind(read_from_the_next, 0);
+}
+
+/* The holder of a shared lock reads from a process that waits for that lock. */
+static void wait_for_left(void) {
+    close_theirs();
+    remap_pool();
+    app_take(&pool->left);
+}
+static void read_with_left(void *unused) {
+    (void)unused;
+    char byte;
+    app_take(&pool->left);
+    set(&board->taken, 1);
+    if (read(ends[0], &byte, 1) < 0) {
+        die("read");
+    }
+}
+static void mode_crossed(void) {
+    make_pool(0);
+    if (pipe(ends) != 0) {
+        die("pipe");
+    }
+    holder_tid = spawn("holder", read_with_left, NULL);
+    await(&board->taken, "the lock is not taken");
+    await_call(getpid(), holder_tid, SYS_read);
+    blocked_fd = ends[0];
+    root_pid = root_tid = other_pid = spawn_process("feeder", wait_for_left);
+    close_ours();
+    await_call(other_pid, other_pid, SYS_futex);
+    know("left", &pool->left, getpid(), holder_tid);
+    enqueue(&pool->left, 3);
+}
+
 static const struct mode {
     const char *name;
     void (*set_up)(void);
@@ -487,6 +595,7 @@ static const struct mode {
     {"held", mode_held},         {"killed", mode_killed}, {"robust", mode_robust}, {"taken_over", mode_taken_over},
     {"circle", mode_circle},     {"pipe", mode_pipe},     {"unix", mode_unix},     {"tcp", mode_tcp},
     {"worker", mode_worker},     {"mutual", mode_mutual}, {"relay", mode_relay},
+    {"elsewhere", mode_elsewhere}, {"ambiguous", mode_ambiguous}, {"far", mode_far}, {"crossed", mode_crossed},
 };
 
 /* --- main --------------------------------------------------------------------------------------------------------- */

@@ -310,6 +310,14 @@ fn step(graph: &Graph<'_>, edge: &Edge<'_>, text: &mut String) {
                 words => phrase(words, PHRASE),
             };
             text.push_str(&format!("{words} {to}"));
+            if let Some(Key::Thread(id)) = graph.keys.get(edge.to)
+                && Some(id.pid) != graph.pid(edge.from)
+            {
+                text.push_str(&format!(" of process {}", id.pid));
+            }
+            if edge.confidence() < Confidence::Observed {
+                text.push_str(&format!(" ({})", edge.confidence().as_str()));
+            }
         }
     }
 }

@@ -101,7 +101,8 @@ impl Reached {
         pids.dedup();
         pids.into_iter()
             .map(|pid| {
-                let (tid, confidence) = match self.stands.get(&(from, pid)) {
+                let stand = self.stands.get(&(from, pid));
+                let (tid, confidence) = match stand.filter(|_| !self.cut.contains_key(&pid)) {
                     Some(Stand::Thread { tid, confidence }) => (Some(*tid), *confidence),
                     Some(Stand::Process { is_alone }) if self.leads_on(pid, *is_alone) => {
                         (Some(pid), stand::guess(*is_alone))
