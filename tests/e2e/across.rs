@@ -613,3 +613,27 @@ fn a_lock_and_a_pipe_in_a_circle() -> Result<()> {
     }
     scene.end()
 }
+
+/// Locks that go from hand to hand across two processes, always in the same order: whatever is seen of one process and
+/// then of the other, it is no deadlock.
+#[test]
+fn hand_to_hand_is_no_deadlock() -> Result<()> {
+    let scene = Scene::of(&["lively", "memfd"])?;
+    let mut across = 0;
+    for _ in 0..20 {
+        let snapshot = holdup::snapshot(scene.pid())?;
+        ensure!(snapshot.deadlocks.is_empty(), "{:?}", snapshot.deadlocks);
+        for lock in &snapshot.locks {
+            let explanation = lock.explanation.as_ref().context("no explanation")?;
+            ensure!(
+                explanation.ending != "abandoned",
+                "both processes live: {explanation:?}"
+            );
+            let elsewhere = lock.holder.as_ref().and_then(|holder| holder.pid);
+            across += u32::from(elsewhere == Some(scene.truth.other));
+        }
+    }
+    // Else this has tested nothing.
+    ensure!(across > 0, "never held by the other process");
+    scene.end()
+}

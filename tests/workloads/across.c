@@ -338,6 +338,43 @@ static void mode_ambiguous(void) {
     await(&board->may_go, "no namesake");
 }
 
+/* Two processes of two threads each, all of which take `left` and then `right`, or only one of them: everybody waits for
+ * everybody, and nobody for ever. */
+static void cross_for_ever(void *seed) {
+    unsigned state = (unsigned)(uintptr_t)seed + (unsigned)getpid();
+    for (;;) {
+        unsigned which = rand_r(&state) % 4;
+        if (which != 3) {
+            app_take(&pool->left);
+            nap_us(rand_r(&state) % 3000);
+        }
+        if (which != 2) {
+            app_take(&pool->right);
+            nap_us(rand_r(&state) % 3000);
+            pthread_mutex_unlock(&pool->right);
+        }
+        if (which != 3) {
+            pthread_mutex_unlock(&pool->left);
+        }
+    }
+}
+static void cross_in_two_threads(void) {
+    spawn("crosser", cross_for_ever, (void *)1);
+    spawn("crosser", cross_for_ever, (void *)2);
+}
+static void cross_in_child(void) {
+    remap_pool();
+    cross_in_two_threads();
+    doze(NULL);
+}
+static void mode_lively(void) {
+    make_pool(0);
+    other_pid = spawn_process("crossing", cross_in_child);
+    cross_in_two_threads();
+    know("left", &pool->left, other_pid, 0);
+    know("right", &pool->right, other_pid, 0);
+}
+
 /* --- pipes and sockets -------------------------------------------------------------------------------------------- */
 
 static void hold_store(void *unused) {
@@ -595,7 +632,7 @@ static const struct mode {
     {"held", mode_held},         {"killed", mode_killed}, {"robust", mode_robust}, {"taken_over", mode_taken_over},
     {"circle", mode_circle},     {"pipe", mode_pipe},     {"unix", mode_unix},     {"tcp", mode_tcp},
     {"worker", mode_worker},     {"mutual", mode_mutual}, {"relay", mode_relay},
-    {"elsewhere", mode_elsewhere}, {"ambiguous", mode_ambiguous}, {"far", mode_far}, {"crossed", mode_crossed},
+    {"lively", mode_lively}, {"elsewhere", mode_elsewhere}, {"ambiguous", mode_ambiguous}, {"far", mode_far}, {"crossed", mode_crossed},
 };
 
 /* --- main --------------------------------------------------------------------------------------------------------- */
