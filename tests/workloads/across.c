@@ -531,6 +531,7 @@ static void pass_on(void) {
     third_pid = spawn_process("source", third_behind_a_lock);
     drop(&more_ends[1]);
     board->right = (unsigned long)third_pid;
+    set(&board->waiting, 1);
     read_and_pass_on();
 }
 static void mode_relay(void) {
@@ -542,6 +543,7 @@ static void mode_relay(void) {
     drop(&more_ends[0]);
     drop(&more_ends[1]);
     root_tid = await(&board->root, "the other process is not ready");
+    await(&board->waiting, "no third process");
     root_pid = third_pid = (int)board->right;
     await_call(third_pid, third_pid, SYS_futex);
     await_call(other_pid, other_pid, SYS_read);

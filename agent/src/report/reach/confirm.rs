@@ -1,20 +1,25 @@
-//! Whether what was seen of watched threads still held when others were looked at.
+//! Whether what was seen of several processes, one after the other, is true at one moment.
 //!
-//! Two processes are read one after the other. That thread A waited for B's lock, and that B waits for A's, is a
-//! deadlock only if both are true at once: A could have gone on in between. So each watched thread that waits is marked
-//! before anything beyond is read; and at the end, those that hold something are looked at again. Who has not run since
-//! its mark still waits, has taken nothing, and has let go of nothing.
+//! That thread A waited for B's lock, and that B waits for A's, is a deadlock only if both are true at once: A could have
+//! gone on in between. So at the end everything that a chain can pass from lock to lock is looked at again, all of it
+//! together: the threads that wait and hold something, and the locks whose holders wait. Who has not run from before the
+//! lock words were read until after still waits, has taken nothing and has let go of nothing.
 
 use std::collections::{HashMap, HashSet};
 
 use super::{beyond, census::Still};
 use crate::{
-    model::explanation::LockRef,
-    report::{engine::Engine, lock::Assembled},
+    model::{Lock, explanation::LockRef},
+    report::{
+        engine::Engine,
+        lock::{Assembled, Wait},
+    },
 };
 
-/// Waiting threads that are marked: about 30 us each.
-const MAX_MARKS: usize = 1024;
+/// Locks that are looked at again: about 0.2 ms each. The others are taken as they were.
+const MAX_LOCKS: usize = 512;
+/// Waiters of a lock through which it is looked at again: one may have gone on.
+const WITNESSES: usize = 2;
 
 /// What does not hold any more.
 #[derive(Clone, Debug, Default)]
@@ -25,74 +30,166 @@ pub struct Stale {
     pub holds: HashSet<LockRef>,
 }
 
-/// Watched threads that wait, before others were looked at.
-#[derive(Debug)]
-pub struct Marks(HashMap<u32, Still>);
+/// A lock whose holder waits for something that is followed: a chain can go on there.
+#[derive(Clone, Copy)]
+struct Pass {
+    lock: LockRef,
+    holder: u32,
+}
 
-impl Marks {
-    /// Marks them: holders first, since chains go on there.
-    #[must_use]
-    pub fn take(near: &Assembled) -> Self {
-        let held_by = holders(near);
-        let mut waiting: Vec<(bool, u32, u32)> = near
-            .threads
+/// Looks again at what chains can pass. `leading` are threads that wait for other processes.
+#[must_use]
+pub fn confirm(
+    near: &Assembled,
+    far: &Assembled,
+    leading: &HashSet<u32>,
+    engine: &mut Engine,
+) -> Stale {
+    let waits: HashMap<u32, &Wait> = [near, far]
+        .into_iter()
+        .flat_map(|of| &of.threads)
+        .filter(|(_, wait)| wait.steady)
+        .map(|(&tid, wait)| (tid, wait))
+        .collect();
+    let goes_on = |tid: &u32| waits.contains_key(tid) || leading.contains(tid);
+    let passes = passes(near, far, goes_on);
+    let asked = asked(&passes, &waits);
+    let threads: Vec<Still> = asked
+        .iter()
+        .filter_map(|tid| Still::of(waits.get(tid)?.pid, *tid))
+        .collect();
+    let again = beyond::assemble(&threads, engine);
+    let still_waits = |tid: &u32| {
+        let now = again.threads.get(tid).filter(|wait| wait.steady);
+        now.map(name) == waits.get(tid).copied().map(name)
+    };
+    let holders: HashSet<(LockRef, u32)> = holders(&again)
+        .map(|(lock, tid)| (lock.name(), tid))
+        .collect();
+    Stale {
+        waits: passes
             .iter()
-            .filter(|(_, wait)| wait.steady)
-            .map(|(&tid, wait)| (!held_by.contains(&tid), wait.pid, tid))
-            .collect();
-        waiting.sort_unstable();
-        waiting.truncate(MAX_MARKS);
-        let marks = waiting
-            .into_iter()
-            .filter_map(|(_, pid, tid)| Some((tid, Still::of(pid, tid)?)));
-        Self(marks.collect())
-    }
-
-    /// What has changed since, of all threads that wait and hold something. `seen` are the threads beyond as they were
-    /// when they were looked at: the waits of those that have run since are marked in `far`.
-    #[must_use]
-    pub fn confirm<'a>(
-        &self,
-        near: &Assembled,
-        far: &mut Assembled,
-        seen: impl Iterator<Item = &'a Still>,
-        engine: &mut Engine,
-    ) -> Stale {
-        let mut stale = Stale::default();
-        let held_by: HashSet<u32> = holders(near).union(&holders(far)).copied().collect();
-        let both = |tid: &&u32| near.threads.get(tid).is_some_and(|wait| wait.steady);
-        let relevant: Vec<u32> = held_by.iter().filter(both).copied().collect();
-        let marked = relevant.iter().filter_map(|tid| self.0.get(tid));
-        let again = beyond::assemble(marked, engine);
-        for tid in relevant {
-            let place = |of: &Assembled| {
-                let wait = of.threads.get(&tid).filter(|wait| wait.steady)?;
-                Some((wait.pid, wait.address))
-            };
-            if place(&again) != place(near) {
-                stale.waits.insert(tid);
-            }
-        }
-        for lock in &again.locks {
-            let holder = |of: &Assembled| {
-                let rows = of.locks.iter().filter(|row| row.name() == lock.name());
-                rows.filter_map(|row| Some(row.holder.as_ref()?.tid)).next()
-            };
-            if holder(&again) != holder(near) {
-                stale.holds.insert(lock.name());
-            }
-        }
-        let seen: HashMap<u32, &Still> = seen.map(|still| (still.task.tid, still)).collect();
-        for (&tid, wait) in &mut far.threads {
-            let now = Still::of(wait.pid, tid);
-            let slept = |then: &&Still| now.is_some_and(|now| then.slept_until(&now));
-            wait.steady &= seen.get(&tid).is_some_and(slept);
-        }
-        stale
+            .map(|pass| pass.holder)
+            .filter(|tid| waits.contains_key(tid) && !still_waits(tid))
+            .collect(),
+        holds: passes
+            .iter()
+            .filter(|pass| !holders.contains(&(pass.lock, pass.holder)))
+            .map(|pass| pass.lock)
+            .collect(),
     }
 }
 
-fn holders(of: &Assembled) -> HashSet<u32> {
-    let holders = of.locks.iter().filter_map(|lock| lock.holder.as_ref());
-    holders.map(|holder| holder.tid).collect()
+/// Those of other processes first, then those that processes share.
+fn passes(near: &Assembled, far: &Assembled, goes_on: impl Fn(&u32) -> bool) -> Vec<Pass> {
+    let pass = |(lock, holder): (&Lock, u32)| {
+        goes_on(&holder).then(|| Pass {
+            lock: lock.name(),
+            holder,
+        })
+    };
+    let mut ours: Vec<Pass> = holders(near).filter_map(pass).collect();
+    ours.sort_by_key(|pass| !near.places.contains_key(&pass.lock));
+    let mut passes: Vec<Pass> = holders(far).filter_map(pass).chain(ours).collect();
+    passes.truncate(MAX_LOCKS);
+    passes
+}
+
+/// The holders, and who waits for them.
+fn asked(passes: &[Pass], waits: &HashMap<u32, &Wait>) -> HashSet<u32> {
+    let mut waiters: HashMap<LockRef, Vec<u32>> = HashMap::new();
+    for (&tid, wait) in waits {
+        waiters.entry(name(wait)).or_default().push(tid);
+    }
+    let mut asked: HashSet<u32> = passes.iter().map(|pass| pass.holder).collect();
+    for pass in passes {
+        let witnesses = waiters.get(&pass.lock).into_iter().flatten();
+        asked.extend(witnesses.take(WITNESSES));
+    }
+    asked
+}
+
+const fn name(wait: &Wait) -> LockRef {
+    LockRef {
+        pid: wait.pid,
+        address: wait.address,
+    }
+}
+
+fn holders(of: &Assembled) -> impl Iterator<Item = (&Lock, u32)> {
+    let locks = of.locks.iter();
+    locks.filter_map(|lock| Some((lock, lock.holder.as_ref()?.tid)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead as _, BufReader},
+        process::{Child, Command, Stdio},
+    };
+
+    use super::*;
+    use crate::{ingest::census::proc_task, report::waiter};
+
+    /// A program whose thread `waiter` waits for a mutex that its first thread holds, and which says both ids.
+    fn program() -> (Child, [u32; 2]) {
+        let script = "import ctypes, threading, time\n\
+            libc = ctypes.CDLL(None)\n\
+            mutex = ctypes.create_string_buffer(64)\n\
+            libc.pthread_mutex_lock(mutex)\n\
+            def wait():\n\
+            \x20   print(threading.get_native_id(), flush=True)\n\
+            \x20   libc.pthread_mutex_lock(mutex)\n\
+            print(threading.get_native_id(), flush=True)\n\
+            threading.Thread(target=wait).start()\n\
+            input()\n\
+            libc.pthread_mutex_unlock(mutex)\n\
+            input()\n";
+        let mut child = Command::new("python3")
+            .args(["-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3");
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let ids = [0; 2].map(|_: u32| lines.next().unwrap().unwrap().parse().unwrap());
+        (child, ids)
+    }
+
+    fn await_futex(pid: u32, tid: u32, waits: bool) {
+        let is = || {
+            let task = proc_task(pid, tid).ok();
+            task.and_then(|task| waiter::futex_wait(&task)).is_some()
+        };
+        while is() != waits {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_hold_that_ended_is_stale_and_one_that_goes_on_is_not() {
+        use std::io::Write as _;
+        let (mut child, [holder, waiter]) = program();
+        let pid = child.id();
+        await_futex(pid, waiter, true);
+        let mut engine = Engine::default();
+        let still = Still::of(pid, waiter).unwrap();
+        let far = beyond::assemble([&still], &mut engine);
+        let [lock] = far.locks.as_slice() else {
+            panic!("{far:?}");
+        };
+        assert_eq!(lock.holder.as_ref().map(|holder| holder.tid), Some(holder));
+        assert!(far.threads.get(&waiter).is_some_and(|wait| wait.steady));
+        let near = Assembled::default();
+        let leading = HashSet::from([holder]);
+        let mut ask = |leading| confirm(&near, &far, leading, &mut engine);
+        assert_eq!(ask(&leading).holds, HashSet::new());
+        child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+        await_futex(pid, waiter, false);
+        assert_eq!(ask(&leading).holds, HashSet::from([lock.name()]));
+        // Where no chain goes on, nothing is asked.
+        assert_eq!(ask(&HashSet::new()).holds, HashSet::new());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }

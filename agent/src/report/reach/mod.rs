@@ -5,8 +5,8 @@
 //! All of it comes from `/proc` and from memory: nothing is attached, nobody is stopped. It ends at the bounds below;
 //! what lies beyond them is counted (`chains_cut`), and shown as not looked at.
 //!
-//! A chain across processes is put together from what was seen at different moments. It can be trusted because whoever
-//! waits in it has slept from before the first moment to after the last: see [`confirm`].
+//! A chain across processes is put together from what was seen at different moments, so it is looked at once more as a
+//! whole: see [`confirm`].
 
 pub mod beyond;
 pub mod census;
@@ -24,7 +24,7 @@ use std::{
 
 use self::{
     census::{Census, Still},
-    confirm::{Marks, Stale},
+    confirm::Stale,
     stand::Stand,
 };
 use super::{
@@ -164,7 +164,6 @@ pub fn reach(near: &Assembled, holders: BTreeSet<(u32, u32)>, engine: &mut Engin
         near_pids: locks.chain(waits).collect(),
         engine,
         bounds: Bounds::new(),
-        marks: None,
         visited: HashMap::new(),
         looked: HashSet::new(),
         reached: Reached::default(),
@@ -214,8 +213,6 @@ struct Walk<'a> {
     near_pids: HashSet<u32>,
     engine: &'a mut Engine,
     bounds: Bounds,
-    /// Watched threads as they were before anything beyond was read.
-    marks: Option<Marks>,
     visited: HashMap<u32, Vec<Still>>,
     looked: HashSet<(u32, u32)>,
     reached: Reached,
@@ -338,9 +335,6 @@ impl Walk<'_> {
             if is_ours(pid) {
                 continue;
             }
-            if self.marks.is_none() {
-                self.marks = Some(Marks::take(self.near));
-            }
             let is_over = self.visited.len() >= MAX_PROCESSES
                 || self.bounds.threads == 0
                 || self.bounds.is_over();
@@ -387,9 +381,11 @@ impl Walk<'_> {
     }
 
     fn finish(mut self) -> Reached {
-        if let Some(marks) = &self.marks {
-            let seen = self.visited.values().flatten();
-            self.reached.stale = marks.confirm(self.near, &mut self.reached.far, seen, self.engine);
+        if !self.visited.is_empty() {
+            let leading = self.reached.stands.keys().map(|&((_, tid), _)| tid);
+            let leading = leading.collect();
+            let far = &self.reached.far;
+            self.reached.stale = confirm::confirm(self.near, far, &leading, self.engine);
         }
         self.reached
     }
