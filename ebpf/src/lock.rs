@@ -1,5 +1,6 @@
 //! The table of locks: finding a slot, and the statistics in it.
 
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use holdup_abi::lock::{BUCKETS, Lock, LockKey, NO_SLOT, bucket};
 
 use crate::{
@@ -88,7 +89,8 @@ pub unsafe fn enter(lock: *mut Lock) {
     }
 }
 
-/// Counts a waiter out and accounts its wait of `duration_ns`, which ended at `now_ns` with `result`.
+/// Counts the current thread out as a waiter and accounts its wait of `duration_ns`, which ended at `now_ns` with
+/// `result`.
 ///
 /// # Safety
 /// `lock` is a live element of [`LOCKS`] that was [`enter`]ed by this wait.
@@ -100,6 +102,7 @@ pub unsafe fn leave(lock: *mut Lock, result: i64, duration_ns: u64, now_ns: u64)
         let outcome = match result {
             0.. => {
                 (*lock).last_handoff_ns = now_ns;
+                (*lock).last_woken_tid = bpf_get_current_pid_tgid() as u32;
                 &raw mut (*lock).woken
             }
             EAGAIN => {

@@ -47,6 +47,10 @@ pub fn wake(address: u64, requeue: bool) {
     };
     // SAFETY: `lock` is a live element of the array.
     unsafe {
+        // It passes on what it was given, also when nobody waits for it.
+        if (*lock).last_woken_tid == tid {
+            (*lock).last_woken_tid = 0;
+        }
         if (*lock).waiters == 0 {
             return;
         }

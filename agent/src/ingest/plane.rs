@@ -181,6 +181,18 @@ impl Plane {
         ))
     }
 
+    /// These threads, waiting or not, as far as the kernel side has them on record.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn threads(
+        &self,
+        tids: impl Iterator<Item = u32>,
+    ) -> Result<std::collections::HashMap<u32, Thread>, PlaneError> {
+        let map = self.map::<HashMap<&MapData, u32, Thread>>("THREADS")?;
+        Ok(threads::these(&map, tids))
+    }
+
     /// Loss counters by name, the kernel's own included.
     ///
     /// # Errors

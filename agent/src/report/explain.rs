@@ -5,7 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::lock::Assembled;
+use super::{
+    holder::{
+        looks::{self, Looks},
+        parts::Row,
+        waker,
+    },
+    lock::Assembled,
+};
 use crate::{
     explain::{
         doing::{self, Activity, Doing, Object},
@@ -16,7 +23,7 @@ use crate::{
         net::Address,
     },
     model::{
-        self,
+        self, Kind,
         explanation::{Confidence, LinkKind, LockRef, Progress},
     },
 };
@@ -29,10 +36,20 @@ const BETWEEN: Duration = Duration::from_millis(50);
 /// which we hardly get a CPU, for a root that is not found is an answer missed.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Explains every lock that somebody waits for, and ranks the roots.
+/// Explains every lock that somebody waits for, and ranks the roots. `look` looks at the locks for the second time, and
+/// tells what has changed since the first.
 #[must_use]
-pub fn explain(assembled: &mut Assembled) -> Explained {
-    let doings = look_at(&holders(&assembled.locks));
+pub fn explain(assembled: &mut Assembled, look: impl FnOnce(&Assembled) -> Looks) -> Explained {
+    let began = Instant::now();
+    let doings = look_at(&holders(assembled));
+    let looks = match looks::rows(assembled).next() {
+        Some(_) => {
+            std::thread::sleep(BETWEEN.saturating_sub(began.elapsed()));
+            look(assembled)
+        }
+        None => Looks::new(),
+    };
+    forget(&mut assembled.locks, &looks);
     // One step further: what the first thread of each process at the other end does stands for the process.
     let ends: BTreeSet<(u32, u32)> = doings
         .iter()
@@ -41,12 +58,29 @@ pub fn explain(assembled: &mut Assembled) -> Explained {
         .take(MAX_HOLDERS)
         .collect();
     let ends = look_at(&ends);
-    let explained = graph::explain(&facts(assembled, &doings, &ends));
+    let mut explained = graph::explain(&facts(assembled, &looks, &doings, &ends));
     for lock in assembled.locks.iter_mut().filter(|lock| lock.waiters > 0) {
-        // Not taken out: the readers and the writers of one lock have a row each.
-        lock.explanation = explained.locks.get(&name_of(lock)).cloned();
+        // The readers and the writers of one lock have a row each.
+        lock.explanation = explained.locks.remove(&row_of(lock));
     }
     explained
+}
+
+/// Of a lock that was handed on meanwhile, only its own record says who has it.
+fn forget(locks: &mut [model::Lock], looks: &Looks) {
+    for lock in locks {
+        let moved = looks
+            .get(&row_of(lock))
+            .is_some_and(|(first, second)| second.handoffs > first.handoffs);
+        let written = |holder: &model::Holder| holder.confidence == Confidence::Exact;
+        if moved && !lock.holder.as_ref().is_some_and(written) {
+            lock.holder = None;
+        }
+    }
+}
+
+const fn row_of(lock: &model::Lock) -> Row {
+    (name_of(lock), lock.kind)
 }
 
 const fn name_of(lock: &model::Lock) -> LockRef {
@@ -57,10 +91,11 @@ const fn name_of(lock: &model::Lock) -> LockRef {
 }
 
 /// Holders of the locks that most threads wait for.
-fn holders(locks: &[model::Lock]) -> BTreeSet<(u32, u32)> {
-    let mut held: Vec<(&model::Lock, u32)> = locks
+fn holders(assembled: &Assembled) -> BTreeSet<(u32, u32)> {
+    let mut held: Vec<(&model::Lock, u32)> = assembled
+        .locks
         .iter()
-        .filter(|lock| lock.waiters > 0)
+        .filter(|lock| lock.waiters > 0 && !assembled.abandoned.contains(&name_of(lock)))
         .filter_map(|lock| Some((lock, lock.holder.as_ref()?.tid)))
         .collect();
     held.sort_by_key(|(lock, _)| std::cmp::Reverse(lock.waiters));
@@ -84,7 +119,7 @@ fn look_at(threads: &BTreeSet<(u32, u32)>) -> Vec<Doing> {
         .collect()
 }
 
-fn facts(assembled: &Assembled, doings: &[Doing], ends: &[Doing]) -> Facts {
+fn facts(assembled: &Assembled, looks: &Looks, doings: &[Doing], ends: &[Doing]) -> Facts {
     let mut facts = Facts {
         processes: ends.iter().map(process_fact).collect(),
         ..Default::default()
@@ -95,22 +130,15 @@ fn facts(assembled: &Assembled, doings: &[Doing], ends: &[Doing]) -> Facts {
         .map(|lock| (name_of(lock), lock.site.clone()))
         .collect();
     for lock in assembled.locks.iter().filter(|lock| lock.waiters > 0) {
-        facts.locks.push(lock_fact(lock));
-        if let Some(holder) = &lock.holder {
-            facts.holds.push(Hold {
-                lock: name_of(lock),
-                thread: ThreadId {
-                    pid: lock.pid,
-                    tid: holder.tid,
-                },
-                // Owner words are written by the lock itself.
-                confidence: Confidence::Exact,
-                known_by: holder.known_by.clone(),
-                since_ns: None,
-                at_least: false,
-                site: None,
-                any: false,
-            });
+        let abandoned = assembled.abandoned.contains(&name_of(lock));
+        facts.locks.push(facts::Lock {
+            looks: looks.get(&row_of(lock)).copied(),
+            abandoned,
+            ..lock_fact(lock)
+        });
+        match &lock.holder {
+            Some(holder) if !abandoned => held(lock, holder, &mut facts),
+            _ => {}
         }
     }
     // A thread that ran between the looks waits for something else by now, perhaps for what it was seen to hold.
@@ -142,6 +170,37 @@ fn facts(assembled: &Assembled, doings: &[Doing], ends: &[Doing]) -> Facts {
         }
     }
     facts
+}
+
+/// Who has the lock; or who is to signal it, where that is what its waiters wait for.
+fn held(lock: &model::Lock, holder: &model::Holder, facts: &mut Facts) {
+    let thread = ThreadId {
+        pid: lock.pid,
+        tid: holder.tid,
+    };
+    if holder.known_by == waker::KNOWN_BY {
+        facts.blocks.push(Block {
+            from: Id::Lock(name_of(lock)),
+            to: Id::Thread(thread),
+            kind: LinkKind::ProducedBy,
+            confidence: holder.confidence,
+            text: format!("signalled last ({} to do so again) by", holder.confidence.as_str()),
+            since_ns: None,
+            site: None,
+            any: true,
+        });
+        return;
+    }
+    facts.holds.push(Hold {
+        lock: name_of(lock),
+        thread,
+        confidence: holder.confidence,
+        known_by: holder.known_by.clone(),
+        since_ns: holder.since_ns,
+        at_least: holder.since_is_at_least,
+        site: None,
+        any: lock.kind == Kind::Semaphore,
+    });
 }
 
 fn lock_fact(lock: &model::Lock) -> facts::Lock {

@@ -1,11 +1,21 @@
 //! Putting locks together: futex words with their statistics, waiters and call paths become [`model::Lock`]s.
 
-use std::{collections::BTreeMap, collections::HashMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    rc::Rc,
+};
 
-use holdup_abi::lock::{self as abi, LockKey};
+use holdup_abi::{
+    census::Task,
+    lock::{self as abi, LockKey},
+};
 
 use super::{
     apportion::apportion,
+    holder::{
+        owner,
+        parts::{self, Parts, Row},
+    },
     name,
     process::Processes,
     stacks::{RawStack, Tally},
@@ -13,7 +23,9 @@ use super::{
     waiter::Waiter,
 };
 use crate::{
-    model::{self, Frame, Holder, Kind, Outcomes, Site, histogram::Bucket, lock::WaitNs},
+    model::{
+        self, Frame, Kind, Outcomes, Site, explanation::LockRef, histogram::Bucket, lock::WaitNs,
+    },
     runtime::{self, Verdict, identity},
     symbol::{Space, Symbols},
 };
@@ -50,9 +62,9 @@ pub struct Sources<'a> {
 }
 
 /// A word with what it turned out to be.
-struct Judged {
-    word: Word,
-    verdict: Verdict,
+pub(super) struct Judged {
+    pub word: Word,
+    pub verdict: Verdict,
 }
 
 /// What a thread waits for.
@@ -81,13 +93,20 @@ pub struct Assembled {
     pub threads: HashMap<u32, Wait>,
     /// By process: waiting threads by kind.
     pub parked: HashMap<Space, BTreeMap<String, u64>>,
+    /// Words and waiters of the locks that somebody waits for.
+    pub parts: HashMap<Row, Parts>,
+    /// Locks whose owner is dead, though its id is not.
+    pub abandoned: HashSet<LockRef>,
 }
+
+/// Words by process id, generation, address and kind of the lock that they belong to.
+pub(super) type Groups = BTreeMap<(u32, u32, u64, Kind), Vec<Judged>>;
 
 /// Assembles all words. Words that belong to the same lock object (the two groups of a condition variable) are merged.
 #[must_use]
 pub fn assemble(words: Vec<Word>, sources: &mut Sources<'_>) -> Assembled {
     let mut assembled = Assembled::default();
-    let mut groups: BTreeMap<(u32, u32, u64, Kind), Vec<Judged>> = BTreeMap::new();
+    let mut groups: Groups = BTreeMap::new();
     for word in words {
         let verdict = judge(&word, sources);
         let space = space_of(&word.key);
@@ -112,6 +131,7 @@ pub fn assemble(words: Vec<Word>, sources: &mut Sources<'_>) -> Assembled {
             .or_default()
             .push(Judged { word, verdict });
     }
+    assembled.parts = parts::of(&groups);
     let mut locks: Vec<(u128, model::Lock)> = groups
         .into_values()
         .filter_map(|group| build(group, sources))
@@ -127,6 +147,15 @@ pub const fn space_of(key: &LockKey) -> Space {
     Space {
         pid: key.tgid,
         generation: key.generation,
+    }
+}
+
+/// Address space of a thread.
+#[must_use]
+pub const fn space_of_task(task: &Task) -> Space {
+    Space {
+        pid: task.tgid,
+        generation: task.generation,
     }
 }
 
@@ -198,21 +227,7 @@ fn build(group: Vec<Judged>, sources: &mut Sources<'_>) -> Option<(u128, model::
         first.verdict.runtime,
     );
     let evidence = first.verdict.evidence.clone();
-    let owner = group.iter().find_map(|judged| judged.verdict.owner.clone());
-    let owner = owner.filter(|owner| !moved_on(&group, owner.tid));
-    let holder = owner.map(|owner| Holder {
-        tid: owner.tid,
-        comm: sources.processes.thread_comm(space.pid, owner.tid),
-        known_by: owner.known_by.to_owned(),
-    });
-    let dead = group.iter().find_map(|judged| judged.verdict.dead_owner);
-    let holder = holder.or_else(|| {
-        dead.map(|tid| Holder {
-            tid,
-            comm: String::new(),
-            known_by: "owner word; the thread has ended".to_owned(),
-        })
-    });
+    let holder = owner::holder(&group, space.pid, sources.processes);
     let sum = Sum::of(&group, sources.now_ns, sources.watched_ns);
     let sites = sites(&group, &sum, space, sources);
     // The heaviest one that is known.
@@ -252,15 +267,6 @@ fn build(group: Vec<Judged>, sources: &mut Sources<'_>) -> Option<(u128, model::
         explanation: None,
     };
     Some((rank, lock))
-}
-
-/// Whether the owner was seen waiting for this very lock, and has run since: the lock went from hand to hand between the
-/// two looks. One that has slept through both is in a deadlock with itself, and is reported.
-fn moved_on(group: &[Judged], owner: u32) -> bool {
-    let waiters = group.iter().flat_map(|judged| &judged.word.waiters);
-    waiters
-        .filter(|waiter| waiter.tid == owner)
-        .any(|waiter| !waiter.steady)
 }
 
 /// Statistics of the words of one lock, added up.
@@ -328,7 +334,7 @@ impl Sum {
             last_waker_tid: _,
             op: _,
             value: _,
-            pad: _,
+            last_woken_tid: _,
             histogram,
         } = stats;
         self.waits += woken + timed_out + interrupted + error;

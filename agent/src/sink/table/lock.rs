@@ -1,7 +1,7 @@
 //! What a capture and a snapshot say alike about a lock.
 
 use crate::{
-    model::{Kind, Lock, explanation::Deadlock},
+    model::{Kind, Lock, explanation::{Confidence, Deadlock}},
     sink::{name, text, units},
 };
 
@@ -65,8 +65,15 @@ pub fn holder(page: &mut Page, lock: &Lock) {
     } else {
         &holder.comm
     };
-    let known = format!("{comm} ({}), known by: {}", holder.tid, holder.known_by);
-    page.detail("held by", &known, Style::Bold);
+    let mut known = format!("{comm} ({}), known by: {}", holder.tid, holder.known_by);
+    if holder.confidence < Confidence::Exact {
+        known.push_str(&format!(" ({})", holder.confidence.as_str()));
+    }
+    let verb = match lock.kind {
+        Kind::Condvar => "signal by",
+        _ => "held by",
+    };
+    page.detail(verb, &known, Style::Bold);
 }
 
 /// Writes why the lock is held up, down to the root.

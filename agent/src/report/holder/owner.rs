@@ -1,0 +1,38 @@
+//! Owner words: what the lock itself says, which is the best evidence.
+
+use crate::{
+    model::{Holder, explanation::Confidence},
+    report::{lock::Judged, process::Processes},
+};
+
+/// The owner that the words of one lock name: a live thread, or one that has ended with the lock.
+pub(in crate::report) fn holder(group: &[Judged], pid: u32, processes: &Processes) -> Option<Holder> {
+    let owner = group.iter().find_map(|judged| judged.verdict.owner.clone());
+    let owner = owner.filter(|owner| !moved_on(group, owner.tid));
+    let dead = group.iter().find_map(|judged| judged.verdict.dead_owner);
+    let written = |tid, comm, known_by: &str| Holder {
+        tid,
+        comm,
+        known_by: known_by.to_owned(),
+        confidence: Confidence::Exact,
+        since_ns: None,
+        since_is_at_least: false,
+    };
+    owner
+        .map(|owner| {
+            let comm = processes.thread_comm(pid, owner.tid);
+            written(owner.tid, comm, owner.known_by)
+        })
+        .or_else(|| {
+            dead.map(|tid| written(tid, String::new(), "owner word; the thread has ended"))
+        })
+}
+
+/// Whether the owner was seen waiting for this very lock, and has run since: the lock went from hand to hand between the
+/// two looks. One that has slept through both is in a deadlock with itself, and is reported.
+fn moved_on(group: &[Judged], owner: u32) -> bool {
+    let waiters = group.iter().flat_map(|judged| &judged.word.waiters);
+    waiters
+        .filter(|waiter| waiter.tid == owner)
+        .any(|waiter| !waiter.steady)
+}
