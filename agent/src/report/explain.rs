@@ -184,7 +184,10 @@ fn held(lock: &model::Lock, holder: &model::Holder, facts: &mut Facts) {
             to: Id::Thread(thread),
             kind: LinkKind::ProducedBy,
             confidence: holder.confidence,
-            text: format!("signalled last ({} to do so again) by", holder.confidence.as_str()),
+            text: format!(
+                "signalled last ({} to do so again) by",
+                holder.confidence.as_str()
+            ),
             since_ns: None,
             site: None,
             any: true,

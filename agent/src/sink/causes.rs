@@ -27,9 +27,9 @@ impl<'a> Causes<'a> {
             Report::Capture(it) => (&it.locks, &it.root_blockers, &it.deadlocks),
             Report::Snapshot(it) => (&it.locks, &it.root_blockers, &it.deadlocks),
         };
-        let locks = locks.iter().filter_map(|lock| {
-            Some((row(lock), lock.explanation.as_ref()?))
-        });
+        let locks = locks
+            .iter()
+            .filter_map(|lock| Some((row(lock), lock.explanation.as_ref()?)));
         Self {
             locks: locks.collect(),
             root_blockers,

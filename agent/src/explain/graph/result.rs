@@ -85,9 +85,7 @@ pub(super) fn explain_within(facts: &Facts, max_visits: u64) -> Explained {
         let node = graph.lock(lock.id);
         if let Some(explanation) = node.and_then(|node| known.explanation(node, lock)) {
             explained.visits += explanation.chain.len() as u64;
-            explained
-                .locks
-                .insert((lock.id, lock.kind), explanation);
+            explained.locks.insert((lock.id, lock.kind), explanation);
         }
     }
     explained.deadlocks = known.deadlocks(&mut explained.left_out);

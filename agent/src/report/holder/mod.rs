@@ -101,7 +101,11 @@ pub struct Found {
 
 /// Names the holders of locks that have none yet, and adds to the others what can be told.
 pub fn find(assembled: &mut Assembled, around: &mut Around<'_>) {
-    let tasks: HashMap<u32, &Seen> = around.seen.iter().map(|seen| (seen.task.tid, seen)).collect();
+    let tasks: HashMap<u32, &Seen> = around
+        .seen
+        .iter()
+        .map(|seen| (seen.task.tid, seen))
+        .collect();
     let mut locks = std::mem::take(&mut assembled.locks);
     let mut unknown = Vec::new();
     let mut reused = HashSet::new();

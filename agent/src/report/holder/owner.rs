@@ -6,7 +6,11 @@ use crate::{
 };
 
 /// The owner that the words of one lock name: a live thread, or one that has ended with the lock.
-pub(in crate::report) fn holder(group: &[Judged], pid: u32, processes: &Processes) -> Option<Holder> {
+pub(in crate::report) fn holder(
+    group: &[Judged],
+    pid: u32,
+    processes: &Processes,
+) -> Option<Holder> {
     let owner = group.iter().find_map(|judged| judged.verdict.owner.clone());
     let owner = owner.filter(|owner| !moved_on(group, owner.tid));
     let dead = group.iter().find_map(|judged| judged.verdict.dead_owner);
@@ -23,9 +27,7 @@ pub(in crate::report) fn holder(group: &[Judged], pid: u32, processes: &Processe
             let comm = processes.thread_comm(pid, owner.tid);
             written(owner.tid, comm, owner.known_by)
         })
-        .or_else(|| {
-            dead.map(|tid| written(tid, String::new(), "owner word; the thread has ended"))
-        })
+        .or_else(|| dead.map(|tid| written(tid, String::new(), "owner word; the thread has ended")))
 }
 
 /// Whether the owner was seen waiting for this very lock, and has run since: the lock went from hand to hand between the

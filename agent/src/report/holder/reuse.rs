@@ -42,7 +42,10 @@ pub const fn has_owner(kind: Kind) -> bool {
 /// The holder is the one that has ended, not the one with its id.
 pub fn mark(holder: &mut Holder) {
     holder.comm = String::new();
-    holder.known_by = format!("{}; the thread has ended and its id is another's", holder.known_by);
+    holder.known_by = format!(
+        "{}; the thread has ended and its id is another's",
+        holder.known_by
+    );
     holder.since_ns = None;
 }
 

@@ -9,11 +9,7 @@ pub const KNOWN_BY: &str = "the last to signal it";
 
 /// The thread that last signalled what is waited for.
 #[must_use]
-pub fn signaller(
-    question: &Question<'_>,
-    history: &History,
-    tasks: &Tasks<'_>,
-) -> Option<Found> {
+pub fn signaller(question: &Question<'_>, history: &History, tasks: &Tasks<'_>) -> Option<Found> {
     let lock = question.lock;
     if !matches!(lock.kind, Kind::Condvar | Kind::Semaphore) {
         return None;

@@ -1,7 +1,10 @@
 //! What a capture and a snapshot say alike about a lock.
 
 use crate::{
-    model::{Kind, Lock, explanation::{Confidence, Deadlock}},
+    model::{
+        Kind, Lock,
+        explanation::{Confidence, Deadlock},
+    },
     sink::{name, text, units},
 };
 

@@ -112,7 +112,10 @@ impl Sleepers<'_> {
 }
 
 fn sleepers<'a>(space: Space, seen: &'a [Seen], assembled: &Assembled) -> Option<Sleepers<'a>> {
-    let own = || seen.iter().filter(|seen| space_of_task(&seen.task) == space);
+    let own = || {
+        seen.iter()
+            .filter(|seen| space_of_task(&seen.task) == space)
+    };
     let running = own().any(|seen| seen.task.state == 0);
     let threads: Vec<&Seen> = own()
         .filter(|seen| seen.task.state != 0 && seen.task.regs.sp != 0)
@@ -205,7 +208,11 @@ fn scan(pid: u32, sp: u64, addresses: &HashSet<u64>) -> (HashSet<u64>, std::ops:
     let base = sp & !7;
     let length = Process { pid }.read_up_to(base, &mut bytes);
     bytes.truncate(length);
-    let words = bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
+    let words = bytes
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .map(|word| u64::from_le_bytes(*word));
     let found = words.filter(|word| addresses.contains(word)).collect();
     (found, base..base.saturating_add(length as u64))
 }

@@ -22,6 +22,8 @@ pub struct Place {
     pub function: Rc<(Option<String>, String)>,
     /// Address in the module.
     pub offset: u64,
+    /// Found by scanning the stack: it may be left over from an earlier call.
+    pub guessed: bool,
 }
 
 impl Place {
@@ -56,10 +58,14 @@ impl Places {
     }
 
     fn of_frame(&mut self, frame: &RawFrame, symbols: &mut Symbols) -> Option<Place> {
-        // What was found by scanning may be left over from an earlier call.
-        if frame.guessed {
-            return None;
-        }
+        let place = self.named(frame, symbols)?;
+        Some(Place {
+            guessed: frame.guessed,
+            ..place
+        })
+    }
+
+    fn named(&mut self, frame: &RawFrame, symbols: &mut Symbols) -> Option<Place> {
         if let Some(known) = self.known.get(&frame.address) {
             return known.clone();
         }
@@ -68,6 +74,7 @@ impl Places {
             Some(Place {
                 function: Rc::new((outer.module, outer.function?)),
                 offset: outer.offset,
+                guessed: false,
             })
         });
         self.known.insert(frame.address, place.clone());
@@ -80,7 +87,7 @@ impl Places {
 pub struct Sites {
     /// In the innermost function of the application.
     inner: HashSet<Place>,
-    /// In the function that calls that one, which may be no more than a wrapper of the lock.
+    /// In the function that calls that one, which may be no more than a wrapper of the lock; and what is not certain.
     callers: HashSet<Place>,
 }
 
@@ -102,7 +109,10 @@ impl Sites {
             let place = |index: usize, places: &mut Places, symbols: &mut Symbols| {
                 places.of_frame(waiter.stack.get(index)?, symbols)
             };
-            sites.inner.extend(place(index, places, symbols));
+            match place(index, places, symbols) {
+                Some(place) if place.guessed => drop(sites.callers.insert(place)),
+                place => sites.inner.extend(place),
+            }
             sites.callers.extend(place(index + 1, places, symbols));
         }
         sites
@@ -110,18 +120,17 @@ impl Sites {
 
     /// The function in which one of these frames is past the place where the waiters call for the lock.
     pub fn inner_past(&self, frames: &[Place]) -> Option<String> {
-        past(&self.inner, frames)
+        past(&self.inner, frames.iter().filter(|frame| !frame.guessed))
     }
 
-    /// The same for the callers of those functions.
+    /// The same for the callers of those functions, and for frames that are not certain.
     pub fn caller_past(&self, frames: &[Place]) -> Option<String> {
-        past(&self.callers, frames)
+        past(&self.callers, frames.iter()).or_else(|| past(&self.inner, frames.iter()))
     }
 }
 
-fn past(sites: &HashSet<Place>, frames: &[Place]) -> Option<String> {
-    let beyond = |frame: &&Place| sites.iter().any(|site| frame.is_past(site));
-    let frame = frames.iter().find(beyond)?;
+fn past<'a>(sites: &HashSet<Place>, mut frames: impl Iterator<Item = &'a Place>) -> Option<String> {
+    let frame = frames.find(|frame| sites.iter().any(|site| frame.is_past(site)))?;
     Some(frame.function.1.clone())
 }
 
@@ -151,6 +160,7 @@ mod tests {
         Place {
             function: Rc::new((Some("/bin/app".to_owned()), function.to_owned())),
             offset,
+            guessed: false,
         }
     }
 
@@ -161,7 +171,10 @@ mod tests {
             callers: [place("main_loop", 0x500)].into(),
         };
         let at = |frames: &[Place]| sites.inner_past(frames);
-        assert_eq!(at(&[place("recv", 1), place("work", 0x111)]), Some("work".to_owned()));
+        assert_eq!(
+            at(&[place("recv", 1), place("work", 0x111)]),
+            Some("work".to_owned())
+        );
         assert_eq!(at(&[place("work", 0x110)]), None, "in the call itself");
         assert_eq!(at(&[place("work", 0x10)]), None, "before it");
         assert_eq!(at(&[place("other", 0x200)]), None, "elsewhere");
@@ -173,7 +186,14 @@ mod tests {
         let elsewhere = Place {
             function: Rc::new((None, "work".to_owned())),
             offset: 0x200,
+            guessed: false,
         };
         assert_eq!(at(&[elsewhere]), None, "another module's");
+        let guessed = Place {
+            guessed: true,
+            ..place("work", 0x200)
+        };
+        assert_eq!(at(std::slice::from_ref(&guessed)), None);
+        assert!(sites.caller_past(&[guessed]).is_some());
     }
 }

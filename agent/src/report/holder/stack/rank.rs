@@ -140,13 +140,18 @@ mod tests {
     #[test]
     fn only_one_can_be_best() {
         let all = |many: &[Shown]| -> Vec<(Shown, Rank)> {
-            many.iter().map(|it| (it.clone(), of(it).unwrap())).collect()
+            many.iter()
+                .map(|it| (it.clone(), of(it).unwrap()))
+                .collect()
         };
         let weak = shown(1, false, false, true);
         let strong = shown(2, true, false, true);
         let best_of = |many: &[Shown]| best(&all(many)).map(|(shown, _)| shown.tid);
         assert_eq!(best_of(&[weak.clone(), strong.clone()]), Some(2));
-        assert_eq!(best_of(&[strong.clone(), weak.clone(), weak.clone()]), Some(2));
+        assert_eq!(
+            best_of(&[strong.clone(), weak.clone(), weak.clone()]),
+            Some(2)
+        );
         assert_eq!(best_of(&[weak.clone(), weak]), None);
         assert_eq!(best_of(&[strong.clone(), strong]), None);
         assert_eq!(best_of(&[]), None);
