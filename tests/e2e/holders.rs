@@ -190,7 +190,7 @@ fn a_signaller_that_is_blocked() -> Result<()> {
         "{explanation:?}"
     );
     explanation.says(&[
-        "3 threads wait for condition variable `has_work`",
+        "3 threads wait for condvar `has_work`",
         &format!("by thread {} `producer`", truth.holder),
         "which waits in recvfrom() on fd ",
     ])?;

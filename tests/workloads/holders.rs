@@ -5,6 +5,7 @@
 //! `holder` is the thread that has the lock, 0 when none does; `not` are threads that a guess could name by mistake.
 //! Threads that are to stay out of the way sleep in a read of a socket, never in a futex.
 
+#[expect(dead_code, reason = "the scenes here are of another kind")]
 #[path = "handshake.rs"]
 mod handshake;
 

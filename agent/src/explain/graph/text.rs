@@ -280,7 +280,7 @@ fn step(graph: &Graph<'_>, edge: &Edge<'_>, text: &mut String) {
                 text.push_str(&format!(", taken at {}", phrase(site, NAME)));
             }
             if edge.confidence() < Confidence::Exact {
-                let known = phrase(&hold.known_by, NAME);
+                let known = phrase(&hold.known_by, PHRASE);
                 let colon = if known.is_empty() { "" } else { ": " };
                 text.push_str(&format!(" ({}{colon}{known})", hold.confidence.as_str()));
             }

@@ -178,3 +178,6 @@ fn holder(found: Found, pid: u32, tasks: &Tasks<'_>) -> Holder {
         since_is_at_least: false,
     }
 }
+
+#[cfg(test)]
+mod tests;

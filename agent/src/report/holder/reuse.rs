@@ -69,3 +69,27 @@ fn boot_ns() -> u64 {
     unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut time) };
     time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn younger_is_well_after_the_last_fell_asleep() {
+        const SECOND: u64 = 1_000_000_000;
+        assert!(outlives(SECOND, 2 * SECOND));
+        assert!(!outlives(SECOND, SECOND), "within the clocks' error");
+        assert!(!outlives(2 * SECOND, SECOND));
+        assert!(!outlives(u64::MAX, u64::MAX));
+    }
+
+    #[test]
+    fn this_thread_was_born_before_now() {
+        // SAFETY: a system call without arguments.
+        let tid = unsafe { libc::gettid() }.cast_unsigned();
+        let born_ns = born_ns(tid).unwrap();
+        let now_ns = monotonic_ns();
+        assert!(born_ns <= now_ns + MARGIN_NS, "{born_ns}, now {now_ns}");
+        assert!(now_ns - born_ns.min(now_ns) < 3_600 * 1_000_000_000);
+    }
+}

@@ -5,8 +5,9 @@ use crate::model::{Holder, Kind};
 
 /// Adds the time that the holder has not run, where nothing better is known.
 pub fn add(holder: &mut Holder, kind: Kind, tasks: &Tasks<'_>, now_ns: u64) {
-    // Who signals a condition variable holds nothing.
-    if holder.since_ns.is_some() || is_signalled(kind) || kind == Kind::Join {
+    // Who signals a condition variable holds nothing; who has no name is dead, though another may have the id.
+    let holds = !is_signalled(kind) && kind != Kind::Join && !holder.comm.is_empty();
+    if holder.since_ns.is_some() || !holds {
         return;
     }
     let asleep = tasks.get(&holder.tid).filter(|seen| seen.task.state != 0);
