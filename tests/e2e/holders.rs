@@ -146,7 +146,17 @@ fn past_the_call_for_a_parking_lot_mutex() -> Result<()> {
     workload.finish()
 }
 
-/// The same at the end of a recording.
+/// The holder has taken the lock in another function: it has the address, and calls what the waiters call.
+#[test]
+fn the_address_and_a_call_elsewhere() -> Result<()> {
+    let (workload, truth, snapshot) = looked_at(&rust_program(), "elsewhere")?;
+    let lock = snapshot.lock(workload.pid(), truth.address()?, "mutex")?;
+    let explanation = is_held(lock, &truth, "inferred")?;
+    explanation.says(&["its stack holds the lock's address, and its function "])?;
+    workload.finish()
+}
+
+/// As in a snapshot, at the end of a recording.
 #[test]
 fn past_the_call_in_a_recording() -> Result<()> {
     let (workload, truth, capture) = recorded(&rust_program(), "past_the_call")?;

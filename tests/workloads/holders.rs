@@ -67,6 +67,25 @@ mod app {
         drop(guard);
     }
 
+    /// Takes the lock elsewhere.
+    #[inline(never)]
+    pub fn work_elsewhere(lock: &parking_lot::Mutex<u64>) {
+        let guard = lock.lock();
+        GOT.store(thread_id(), Ordering::Release);
+        read_for_ever();
+        drop(guard);
+    }
+
+    /// Has the lock's address, and has taken and given back another lock: it could have had this one.
+    #[inline(never)]
+    pub fn take_another(lock: &parking_lot::Mutex<u64>) {
+        let near = [std::hint::black_box(&raw const *lock); 4];
+        let own = parking_lot::Mutex::new(0_u64);
+        *own.lock() += 1;
+        read_for_ever();
+        std::hint::black_box(near);
+    }
+
     /// Has the lock's address, and nothing to do with the lock.
     #[inline(never)]
     pub fn look_on(lock: &parking_lot::Mutex<u64>) {
@@ -200,25 +219,37 @@ fn passed_on() -> Scene {
 
 /// The holder is where the others want to be; somebody else only knows of the lock.
 fn past_the_call() -> Scene {
+    held_in(app::work)
+}
+
+/// The holder has taken the lock in another function than the others want to.
+fn elsewhere() -> Scene {
+    held_in(app::work_elsewhere)
+}
+
+fn held_in(work: fn(&parking_lot::Mutex<u64>)) -> Scene {
     let lock: &'static parking_lot::Mutex<u64> = Box::leak(Box::default());
     let not = vec![spawn(|| app::look_on(lock))];
-    let holder = spawn(|| app::work(lock));
+    let holder = spawn(move || work(lock));
     await_got(holder);
     await_reading(holder);
     not.iter().copied().for_each(await_reading);
-    let waiters = (0..3)
-        .map(|_| {
-            let tid = spawn(|| app::work(lock));
-            await_parked(tid);
-            tid
-        })
-        .collect();
     Scene {
         address: &raw const *lock as u64,
         holder,
         not,
-        waiters,
+        waiters: workers(lock),
     }
+}
+
+/// Three that wait for `lock` in [`app::work`].
+fn workers(lock: &'static parking_lot::Mutex<u64>) -> Vec<u32> {
+    let worker = |_| {
+        let tid = spawn(|| app::work(lock));
+        await_parked(tid);
+        tid
+    };
+    (0..3).map(worker).collect()
 }
 
 /// Nobody has it any more, and two threads are equally suspicious.
@@ -226,20 +257,13 @@ fn nobody() -> Scene {
     let lock: &'static parking_lot::Mutex<u64> = Box::leak(Box::default());
     let gone = spawn(|| std::mem::forget(lock.lock()));
     await_end(gone);
-    let not: Vec<u32> = (0..2).map(|_| spawn(|| app::look_on(lock))).collect();
+    let not: Vec<u32> = (0..2).map(|_| spawn(|| app::take_another(lock))).collect();
     not.iter().copied().for_each(await_reading);
-    let waiters = (0..3)
-        .map(|_| {
-            let tid = spawn(|| app::work(lock));
-            await_parked(tid);
-            tid
-        })
-        .collect();
     Scene {
         address: &raw const *lock as u64,
         holder: 0,
         not,
-        waiters,
+        waiters: workers(lock),
     }
 }
 
@@ -247,6 +271,7 @@ const MODES: &[(&str, fn() -> Scene)] = &[
     ("handed_on", handed_on),
     ("passed_on", passed_on),
     ("past_the_call", past_the_call),
+    ("elsewhere", elsewhere),
     ("nobody", nobody),
 ];
 

@@ -1,9 +1,10 @@
 //! Inference from stacks: a thread that does not wait for the lock, but whose stack shows that it is past the call that
 //! the waiters are in, or holds the lock's address.
 //!
-//! [`place`] names the places in the code, [`rank`] weighs the evidence. Only threads that sleep can be read, and what
+//! [`place`] names the places in the code, [`calls`] tells what is called there, [`rank`] weighs the evidence. Only threads that sleep can be read, and what
 //! has run while it was read counts for nothing.
 
+mod calls;
 mod place;
 mod rank;
 
@@ -172,11 +173,17 @@ fn look(
                 continue;
             }
             let address = question.lock.address;
+            let has_address = found.contains(&address) || task.regs.fp == address;
+            let calls = match has_address {
+                true => calls::caller(space, &stack, &sites.targets, symbols),
+                false => None,
+            };
             let shown = Shown {
                 tid: task.tid,
                 past: sites.inner_past(&frames),
                 past_caller: sites.caller_past(&frames),
-                has_address: found.contains(&address) || task.regs.fp == address,
+                has_address,
+                calls,
                 is_home: range.contains(&address),
                 waits: question.waits_for(task.tid).is_some(),
             };
@@ -192,7 +199,7 @@ impl Look {
     fn conclude(self, steady: &HashSet<u32>) -> Option<Found> {
         // One that has moved may have been the best: then the second best is not it.
         let (shown, rank) = rank::best(&self.shown)?;
-        let stands = steady.contains(&shown.tid) && (rank > Rank::Address || !self.running);
+        let stands = steady.contains(&shown.tid) && (rank > Rank::CallsAndAddress || !self.running);
         stands.then(|| Found {
             tid: shown.tid,
             confidence: Confidence::Inferred,

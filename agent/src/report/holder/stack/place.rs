@@ -2,7 +2,10 @@
 
 use std::{collections::HashSet, rc::Rc};
 
-use super::Known;
+use super::{
+    Known,
+    calls::{self, Target},
+};
 use crate::{
     model::RawFrame,
     report::holder::parts::Sleeper,
@@ -89,6 +92,8 @@ pub struct Sites {
     inner: HashSet<Place>,
     /// In the function that calls that one, which may be no more than a wrapper of the lock; and what is not certain.
     callers: HashSet<Place>,
+    /// What is called there.
+    pub targets: Vec<Target>,
 }
 
 impl Sites {
@@ -106,6 +111,12 @@ impl Sites {
             let Some(index) = application(&waiter.stack, places.space, symbols) else {
                 continue;
             };
+            let target = waiter.stack.get(index);
+            if let Some(target) = target.and_then(|frame| calls::target(places.space, frame))
+                && !sites.targets.contains(&target)
+            {
+                sites.targets.push(target);
+            }
             let place = |index: usize, places: &mut Places, symbols: &mut Symbols| {
                 places.of_frame(waiter.stack.get(index)?, symbols)
             };
@@ -169,6 +180,7 @@ mod tests {
         let sites = Sites {
             inner: [place("work", 0x110)].into(),
             callers: [place("main_loop", 0x500)].into(),
+            targets: Vec::new(),
         };
         let at = |frames: &[Place]| sites.inner_past(frames);
         assert_eq!(

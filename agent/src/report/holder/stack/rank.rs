@@ -11,6 +11,9 @@ pub struct Shown {
     pub past: Option<String>,
     /// The same for that function's caller.
     pub past_caller: Option<String>,
+    /// A function on the stack that calls the same function for a lock as the waiters do; looked for if the stack holds
+    /// the lock's address.
+    pub calls: Option<String>,
     /// The stack holds the lock's address.
     pub has_address: bool,
     /// The lock itself lies on the stack, so that its address means nothing.
@@ -22,8 +25,8 @@ pub struct Shown {
 /// Strength of the evidence, ascending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
-    /// The address alone.
-    Address,
+    /// The address, and a function that takes such locks. The address alone says nothing: whoever made the lock has it.
+    CallsAndAddress,
     /// Past the call.
     Past,
     /// Past the call of a wrapper, and the address.
@@ -59,7 +62,9 @@ pub fn rank(shown: &Shown, kind: Kind) -> Option<Rank> {
         (false, true, true) => Some(Rank::CallerAndAddress),
         (true, _, false) => Some(Rank::Past),
         // Who waits may hold the address of what he is going to lock next; who posts, that of the semaphore.
-        (false, _, true) if !shown.waits && kind != Kind::Semaphore => Some(Rank::Address),
+        (false, _, true) if shown.calls.is_some() && !shown.waits && kind != Kind::Semaphore => {
+            Some(Rank::CallsAndAddress)
+        }
         _ => None,
     }
 }
@@ -80,7 +85,10 @@ impl Shown {
             format!("it is past the call for the lock in {function}")
         };
         match rank {
-            Rank::Address => address.to_owned(),
+            Rank::CallsAndAddress => {
+                let function = self.calls.as_deref().unwrap_or_default();
+                format!("{address}, and its function {function} takes such locks")
+            }
             Rank::Past => past(&self.past),
             Rank::PastAndAddress => format!("{}, and {address}", past(&self.past)),
             Rank::CallerAndAddress => format!("{}, and {address}", past(&self.past_caller)),
@@ -98,6 +106,7 @@ mod tests {
             past: past.then(|| "work".to_owned()),
             past_caller: past_caller.then(|| "serve".to_owned()),
             has_address,
+            calls: has_address.then(|| "work".to_owned()),
             ..Shown::default()
         }
     }
@@ -131,6 +140,11 @@ mod tests {
             ..shown(1, false, false, true)
         };
         assert_eq!(of(&waits), None, "it may want it next");
+        let maker = Shown {
+            calls: None,
+            ..shown(1, false, false, true)
+        };
+        assert_eq!(of(&maker), None, "it takes no such locks");
         let poster = shown(1, false, false, true);
         assert_eq!(rank(&poster, Kind::Semaphore), None);
         assert_eq!(rank(&shown(1, true, false, false), Kind::Once), None);
