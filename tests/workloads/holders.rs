@@ -267,7 +267,9 @@ fn nobody() -> Scene {
     }
 }
 
-const MODES: &[(&str, fn() -> Scene)] = &[
+type Mode = (&'static str, fn() -> Scene);
+
+const MODES: &[Mode] = &[
     ("handed_on", handed_on),
     ("passed_on", passed_on),
     ("past_the_call", past_the_call),

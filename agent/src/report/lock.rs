@@ -5,10 +5,7 @@ use std::{
     rc::Rc,
 };
 
-use holdup_abi::{
-    census::Task,
-    lock::{self as abi, LockKey},
-};
+use holdup_abi::lock::{self as abi, LockKey};
 
 use super::{
     apportion::apportion,
@@ -147,15 +144,6 @@ pub const fn space_of(key: &LockKey) -> Space {
     Space {
         pid: key.tgid,
         generation: key.generation,
-    }
-}
-
-/// Address space of a thread.
-#[must_use]
-pub const fn space_of_task(task: &Task) -> Space {
-    Space {
-        pid: task.tgid,
-        generation: task.generation,
     }
 }
 

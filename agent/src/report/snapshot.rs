@@ -12,10 +12,10 @@ use super::{
     engine::Engine,
     explain,
     holder::{self, Around, looks},
-    lock::{self, Assembled, Sources, Word, space_of_task as space},
+    lock::{self, Assembled, Sources, Word},
     stacks::RawStack,
     syscall,
-    waiter::{self, Waiter},
+    waiter::{self, Waiter, space_of_task as space},
 };
 use crate::{
     ingest::{clock::monotonic_ns, decode},

@@ -22,7 +22,7 @@ use crate::{
     model::{self, Kind, explanation::Confidence, explanation::LockRef},
     proc::memory::Process,
     report::{
-        lock::{Assembled, space_of_task},
+        lock::Assembled,
         snapshot::{self, Seen},
         waiter,
     },
@@ -115,7 +115,7 @@ impl Sleepers<'_> {
 fn sleepers<'a>(space: Space, seen: &'a [Seen], assembled: &Assembled) -> Option<Sleepers<'a>> {
     let own = || {
         seen.iter()
-            .filter(|seen| space_of_task(&seen.task) == space)
+            .filter(|seen| waiter::space_of_task(&seen.task) == space)
     };
     let running = own().any(|seen| seen.task.state == 0);
     let threads: Vec<&Seen> = own()
