@@ -1,25 +1,58 @@
-//! Threads as the kernel side has them on record: those that are parked now, and what others last did.
+//! Threads that waited or woke, as the kernel side has them on record.
 
-use std::collections::HashMap as StdHashMap;
+use std::{
+    collections::{BTreeMap, HashSet},
+    io,
+    os::fd::AsFd,
+};
 
 use aya::maps::{HashMap, MapData};
 use holdup_abi::thread::{IDLE, Thread};
 
-/// Every thread in a wait, with its id. Threads that come or go meanwhile may be missed.
-#[must_use]
-pub fn parked(map: &HashMap<&MapData, u32, Thread>) -> Vec<(u32, Thread)> {
-    map.iter()
-        .filter_map(Result::ok)
-        .filter(|(_, thread)| thread.state != IDLE)
-        .collect()
-}
+use super::mapped::Mapped;
 
-/// These threads, waiting or not, as far as they are on record.
-#[must_use]
-pub fn these(
-    map: &HashMap<&MapData, u32, Thread>,
-    tids: impl Iterator<Item = u32>,
-) -> StdHashMap<u32, Thread> {
-    tids.filter_map(|tid| Some((tid, map.get(&tid, 0).ok()?)))
-        .collect()
+/// Read-only view of the kernel's array of threads. Those without a place in it are in a hash besides.
+#[derive(Debug)]
+pub struct ThreadTable(Mapped<Thread>);
+
+impl ThreadTable {
+    /// Maps the array map `fd` of `count` elements, created with `BPF_F_MMAPABLE` (Linux 5.5).
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn map(fd: impl AsFd, count: usize) -> io::Result<Self> {
+        Mapped::new(fd, count).map(Self)
+    }
+
+    /// Every thread in a wait, with its id; `more` is the hash. Threads that come or go meanwhile may be missed.
+    #[must_use]
+    pub fn parked(&self, more: &HashMap<&MapData, u32, Thread>) -> Vec<(u32, Thread)> {
+        self.placed()
+            .chain(more.iter().filter_map(Result::ok))
+            .filter(|(_, thread)| thread.state != IDLE)
+            .collect()
+    }
+
+    /// Those of these threads that are on record, waiting or not, by id.
+    #[must_use]
+    pub fn these(
+        &self,
+        more: &HashMap<&MapData, u32, Thread>,
+        tids: &HashSet<u32>,
+    ) -> BTreeMap<u32, Thread> {
+        let elsewhere = tids
+            .iter()
+            .filter_map(|tid| Some((*tid, more.get(tid, 0).ok()?)));
+        self.placed()
+            .filter(|(tid, _)| tids.contains(tid))
+            .chain(elsewhere)
+            .collect()
+    }
+
+    fn placed(&self) -> impl Iterator<Item = (u32, Thread)> {
+        self.0
+            .iter()
+            .filter(|(_, thread)| thread.tid != 0)
+            .map(|(_, thread)| (thread.tid, thread))
+    }
 }

@@ -62,7 +62,8 @@ pub struct Lock {
     pub op: u32,
     /// Expected value of the last wait.
     pub value: u32,
-    /// Thread whose wait on this word was the last to end by a wake, and which has not woken the word since; 0 = none.
+    /// Thread that was last released by a wake and has not woken this word since, 0 = none: the holder, as far as
+    /// hand-offs tell.
     pub last_woken_tid: u32,
     /// Finished waits by duration: bucket `i` holds durations up to `2^(FIRST_BUCKET_LOG2 + i)` ns inclusive.
     pub histogram: [u64; BUCKETS],

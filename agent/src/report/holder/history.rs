@@ -1,6 +1,6 @@
 //! What the kernel side has on record of some words, and of the threads that it last saw there.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use holdup_abi::{
     lock::{Lock, LockKey},
@@ -45,7 +45,7 @@ pub struct History {
     /// By word.
     pub words: HashMap<LockKey, Trace>,
     /// Threads that are named in `words`: what each last waited for and woke.
-    pub threads: HashMap<u32, Thread>,
+    pub threads: BTreeMap<u32, Thread>,
 }
 
 impl History {
@@ -63,8 +63,9 @@ impl History {
         let named = words
             .values()
             .flat_map(|word| [word.last_woken_tid, word.last_waker_tid])
-            .filter(|&tid| tid != 0);
-        let threads = plane.threads(named).unwrap_or_default();
+            .filter(|&tid| tid != 0)
+            .collect();
+        let threads = plane.threads(&named).unwrap_or_default();
         Self {
             at_ns,
             words,

@@ -1,6 +1,6 @@
 //! What hand-offs and signals tell, on small records with a known answer.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use holdup_abi::{
     census::Task,
@@ -95,7 +95,7 @@ impl World {
             history: History {
                 at_ns: NOW_NS,
                 words: [(key(WORD), trace)].into(),
-                threads: HashMap::new(),
+                threads: BTreeMap::new(),
             },
             seen: [1, 2, 3, 4].map(seen).into(),
         };
