@@ -178,10 +178,7 @@ impl Plane {
     ///
     /// # Errors
     /// The map cannot be read.
-    pub fn threads(
-        &self,
-        tids: &HashSet<u32>,
-    ) -> Result<BTreeMap<u32, Thread>, PlaneError> {
+    pub fn threads(&self, tids: &HashSet<u32>) -> Result<BTreeMap<u32, Thread>, PlaneError> {
         let more = self.map::<HashMap<&MapData, u32, Thread>>("MORE_THREADS")?;
         Ok(self.threads.these(&more, tids))
     }
