@@ -47,6 +47,10 @@ pub fn wake(address: u64, requeue: bool) {
     };
     // SAFETY: `lock` is a live element of the array.
     unsafe {
+        // It passes on what it was given, also when nobody waits for it.
+        if (*lock).last_woken_tid == tid {
+            (*lock).last_woken_tid = 0;
+        }
         if (*lock).waiters == 0 {
             return;
         }
@@ -55,8 +59,5 @@ pub fn wake(address: u64, requeue: bool) {
             add(&raw mut (*lock).requeues, 1);
         }
         (*lock).last_waker_tid = tid;
-        if (*lock).last_woken_tid == tid {
-            (*lock).last_woken_tid = 0;
-        }
     }
 }

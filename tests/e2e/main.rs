@@ -9,6 +9,7 @@ mod errors;
 mod explain;
 mod filters;
 mod formats;
+mod holders;
 mod languages;
 mod lifecycle;
 mod limits;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Frame, Kind,
-    explanation::{Explanation, LockRef},
+    explanation::{Confidence, Explanation, LockRef},
     hex,
     histogram::Bucket,
 };
@@ -59,6 +59,20 @@ pub struct Holder {
     pub comm: String,
     /// The evidence, e.g. `glibc mutex owner word`, `priority-inheritance futex word`, `glibc rwlock writer word`.
     pub known_by: String,
+    /// How well it is known: written down by the lock, seen to happen, or concluded from circumstances.
+    #[serde(default = "written")]
+    pub confidence: Confidence,
+    /// For how long it has been the holder, in nanoseconds; null when not known.
+    #[serde(default)]
+    pub since_ns: Option<u64>,
+    /// `since_ns` is a lower bound.
+    #[serde(default)]
+    pub since_is_at_least: bool,
+}
+
+/// Documents from before there was any other evidence have owner words only.
+const fn written() -> Confidence {
+    Confidence::Exact
 }
 
 /// One lock of one process.

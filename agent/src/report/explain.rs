@@ -1,11 +1,19 @@
 //! Following holders to the root: what do those do who hold what others wait for?
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Instant,
+};
 
 use super::{
     engine::Engine,
+    holder::{
+        looks::{self, Looks},
+        parts::Row,
+        waker,
+    },
     lock::Assembled,
-    reach::{self, Reached, place::Place, prune},
+    reach::{self, BETWEEN, Reached, place::Place, prune},
 };
 use crate::{
     explain::{
@@ -17,34 +25,66 @@ use crate::{
         net::Address,
     },
     model::{
-        self,
+        self, Kind,
         explanation::{Confidence, LinkKind, LockRef, Progress},
     },
 };
 
 /// Holders that are looked at: those of the locks with most waiters.
 const MAX_HOLDERS: usize = 256;
-/// Explains every lock that somebody waits for, and ranks the roots.
+/// Explains every lock that somebody waits for, and ranks the roots. `look` looks at the locks for the second time, and
+/// tells what has changed since the first.
 #[must_use]
-pub fn explain(assembled: &mut Assembled, engine: &mut Engine) -> Explained {
-    let reached = reach::reach(assembled, holders(&assembled.locks), engine);
-    let mut facts = facts(assembled, &reached);
+pub fn explain(
+    assembled: &mut Assembled,
+    engine: &mut Engine,
+    look: impl FnOnce(&Assembled) -> Looks,
+) -> Explained {
+    let began = Instant::now();
+    let reached = reach::reach(assembled, holders(assembled), engine);
+    let looks = match looks::rows(assembled).next() {
+        Some(_) => {
+            std::thread::sleep(BETWEEN.saturating_sub(began.elapsed()));
+            look(assembled)
+        }
+        None => Looks::new(),
+    };
+    forget(&mut assembled.locks, &looks);
+    let mut facts = facts(assembled, &looks, &reached);
     prune::prune(&mut facts);
     let mut explained = graph::explain(&facts);
     for lock in assembled.locks.iter_mut().filter(|lock| lock.waiters > 0) {
-        // Not taken out: the readers and the writers of one lock have a row each.
-        lock.explanation = explained.locks.get(&lock.name()).cloned();
+        // The readers and the writers of one lock have a row each.
+        lock.explanation = explained.locks.remove(&row_of(lock));
     }
     let listed = assembled.locks.iter().map(model::Lock::name).collect();
     prune::unlist(&mut explained.root_blockers, &listed);
     explained
 }
 
+/// Of a lock that was handed on meanwhile, only its own record says who has it.
+fn forget(locks: &mut [model::Lock], looks: &Looks) {
+    for lock in locks {
+        let moved = looks
+            .get(&row_of(lock))
+            .is_some_and(|(first, second)| second.handoffs > first.handoffs);
+        let written = |holder: &model::Holder| holder.confidence == Confidence::Exact;
+        if moved && !lock.holder.as_ref().is_some_and(written) {
+            lock.holder = None;
+        }
+    }
+}
+
+const fn row_of(lock: &model::Lock) -> Row {
+    (lock.name(), lock.kind)
+}
+
 /// Holders of the locks that most threads wait for.
-fn holders(locks: &[model::Lock]) -> BTreeSet<(u32, u32)> {
-    let mut held: Vec<(&model::Lock, ThreadId)> = locks
+fn holders(assembled: &Assembled) -> BTreeSet<(u32, u32)> {
+    let mut held: Vec<(&model::Lock, ThreadId)> = assembled
+        .locks
         .iter()
-        .filter(|lock| lock.waiters > 0)
+        .filter(|lock| lock.waiters > 0 && !assembled.abandoned.contains(&lock.name()))
         .filter_map(|lock| Some((lock, holder(lock)?)))
         .collect();
     held.sort_by_key(|(lock, _)| std::cmp::Reverse(lock.waiters));
@@ -61,7 +101,7 @@ fn holder(lock: &model::Lock) -> Option<ThreadId> {
     })
 }
 
-fn facts(near: &Assembled, reached: &Reached) -> Facts {
+fn facts(near: &Assembled, looks: &Looks, reached: &Reached) -> Facts {
     let mut facts = Facts::default();
     let cut = reached.cut.iter();
     facts
@@ -70,8 +110,8 @@ fn facts(near: &Assembled, reached: &Reached) -> Facts {
     // What the first thread of a process at the other end does stands for the process.
     let firsts = reached.doings.iter().filter(|doing| doing.pid == doing.tid);
     facts.processes.extend(firsts.map(process_fact));
-    locks(&mut facts, near, reached, false);
-    locks(&mut facts, &reached.far, reached, true);
+    locks(&mut facts, near, looks, reached, false);
+    locks(&mut facts, &reached.far, &Looks::new(), reached, true);
     for doing in &reached.doings {
         let waits = reached.wait(near, doing.tid).is_some();
         let now_in_futex = doing.call.as_ref().is_some_and(|call| call.futex.is_some());
@@ -89,32 +129,27 @@ fn facts(near: &Assembled, reached: &Reached) -> Facts {
 }
 
 /// Locks with their waits and holds.
-fn locks(facts: &mut Facts, assembled: &Assembled, reached: &Reached, far: bool) {
+fn locks(facts: &mut Facts, assembled: &Assembled, looks: &Looks, reached: &Reached, far: bool) {
     let sites: HashMap<LockRef, Option<String>> = assembled
         .locks
         .iter()
         .map(|lock| (lock.name(), lock.site.clone()))
         .collect();
     for lock in assembled.locks.iter().filter(|lock| lock.waiters > 0) {
+        let abandoned = assembled.abandoned.contains(&lock.name());
         let place = assembled.places.get(&lock.name());
         facts.locks.push(facts::Lock {
+            looks: looks.get(&row_of(lock)).copied(),
+            abandoned,
             shared: place.map(Place::key),
             far,
             ..lock_fact(lock)
         });
         let is_stale = reached.stale.holds.contains(&lock.name());
-        if let (Some(holder), Some(thread), false) = (&lock.holder, holder(lock), is_stale) {
-            facts.holds.push(Hold {
-                lock: lock.name(),
-                thread,
-                // Owner words are written by the lock itself.
-                confidence: Confidence::Exact,
-                known_by: holder.known_by.clone(),
-                since_ns: None,
-                at_least: false,
-                site: None,
-                any: false,
-            });
+        if let (Some(by), Some(thread), false, false) =
+            (&lock.holder, holder(lock), abandoned, is_stale)
+        {
+            held(lock, by, thread, facts);
         }
     }
     // A thread that ran between the looks waits for something else by now, perhaps for what it was seen to hold.
@@ -135,6 +170,36 @@ fn locks(facts: &mut Facts, assembled: &Assembled, reached: &Reached, far: bool)
             confidence: Confidence::Exact,
         });
     }
+}
+
+/// Who has the lock; or who is to signal it, where that is what its waiters wait for.
+fn held(lock: &model::Lock, holder: &model::Holder, thread: ThreadId, facts: &mut Facts) {
+    if holder.known_by == waker::KNOWN_BY {
+        facts.blocks.push(Block {
+            from: Id::Lock(lock.name()),
+            to: Id::Thread(thread),
+            kind: LinkKind::ProducedBy,
+            confidence: holder.confidence,
+            text: format!(
+                "signalled last ({} to do so again) by",
+                holder.confidence.as_str()
+            ),
+            since_ns: None,
+            site: None,
+            any: true,
+        });
+        return;
+    }
+    facts.holds.push(Hold {
+        lock: lock.name(),
+        thread,
+        confidence: holder.confidence,
+        known_by: holder.known_by.clone(),
+        since_ns: holder.since_ns,
+        at_least: holder.since_is_at_least,
+        site: None,
+        any: lock.kind == Kind::Semaphore,
+    });
 }
 
 fn lock_fact(lock: &model::Lock) -> facts::Lock {

@@ -1,11 +1,18 @@
 //! Putting locks together: futex words with their statistics, waiters and call paths become [`model::Lock`]s.
 
-use std::{collections::BTreeMap, collections::HashMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    rc::Rc,
+};
 
 use holdup_abi::lock::{self as abi, LockKey};
 
 use super::{
     apportion::apportion,
+    holder::{
+        owner,
+        parts::{self, Parts, Row},
+    },
     identify, name,
     process::Processes,
     reach::{
@@ -18,8 +25,7 @@ use super::{
 };
 use crate::{
     model::{
-        self, Frame, Holder, Kind, Outcomes, Site, explanation::LockRef, histogram::Bucket,
-        lock::WaitNs,
+        self, Frame, Kind, Outcomes, Site, explanation::LockRef, histogram::Bucket, lock::WaitNs,
     },
     runtime::{self, Verdict},
     symbol::{Space, Symbols},
@@ -59,10 +65,10 @@ pub struct Sources<'a> {
 }
 
 /// A word with what it turned out to be.
-struct Judged {
-    word: Word,
-    verdict: Verdict,
-    sharing: Sharing,
+pub(super) struct Judged {
+    pub word: Word,
+    pub verdict: Verdict,
+    pub sharing: Sharing,
 }
 
 /// What a thread waits for.
@@ -93,13 +99,20 @@ pub struct Assembled {
     pub places: HashMap<LockRef, Place>,
     /// By process: waiting threads by kind.
     pub parked: HashMap<Space, BTreeMap<String, u64>>,
+    /// Words and waiters of the locks that somebody waits for.
+    pub parts: HashMap<Row, Parts>,
+    /// Locks whose owner is dead, though its id is not.
+    pub abandoned: HashSet<LockRef>,
 }
+
+/// Words by process id, generation, address and kind of the lock that they belong to.
+pub(super) type Groups = BTreeMap<(u32, u32, u64, Kind), Vec<Judged>>;
 
 /// Assembles all words. Words that belong to the same lock object (the two groups of a condition variable) are merged.
 #[must_use]
 pub fn assemble(words: Vec<Word>, sources: &mut Sources<'_>) -> Assembled {
     let mut assembled = Assembled::default();
-    let mut groups: BTreeMap<(u32, u32, u64, Kind), Vec<Judged>> = BTreeMap::new();
+    let mut groups: Groups = BTreeMap::new();
     for word in words {
         let (verdict, sharing) = judge(&word, sources);
         let space = space_of(&word.key);
@@ -125,6 +138,7 @@ pub fn assemble(words: Vec<Word>, sources: &mut Sources<'_>) -> Assembled {
             sharing,
         });
     }
+    assembled.parts = parts::of(&groups);
     let mut locks: Vec<(u128, model::Lock)> = groups
         .into_values()
         .filter_map(|group| {
@@ -229,27 +243,7 @@ fn build(
         first.verdict.runtime,
     );
     let evidence = first.verdict.evidence.clone();
-    let owner = group.iter().find_map(|judged| judged.verdict.owner.clone());
-    let owner = owner.filter(|owner| !moved_on(&group, owner.tid));
-    let holder = owner.map(|owner| {
-        let elsewhere = place.and_then(|_| sources.processes.of_thread(owner.tid));
-        let pid = elsewhere.unwrap_or(space.pid);
-        Holder {
-            pid: Some(pid),
-            tid: owner.tid,
-            comm: sources.processes.thread_comm(pid, owner.tid),
-            known_by: owner.known_by.to_owned(),
-        }
-    });
-    let dead = group.iter().find_map(|judged| judged.verdict.dead_owner);
-    let holder = holder.or_else(|| {
-        dead.map(|tid| Holder {
-            pid: place.is_none().then_some(space.pid),
-            tid,
-            comm: String::new(),
-            known_by: "owner word; the thread has ended".to_owned(),
-        })
-    });
+    let holder = owner::holder(&group, space.pid, place.is_some(), sources.processes);
     let sum = Sum::of(&group, sources.now_ns, sources.watched_ns);
     let sites = sites(&group, &sum, space, sources);
     // The heaviest one that is known.
@@ -289,15 +283,6 @@ fn build(
         explanation: None,
     };
     Some((rank, lock))
-}
-
-/// Whether the owner was seen waiting for this very lock, and has run since: the lock went from hand to hand between the
-/// two looks. One that has slept through both is in a deadlock with itself, and is reported.
-fn moved_on(group: &[Judged], owner: u32) -> bool {
-    let waiters = group.iter().flat_map(|judged| &judged.word.waiters);
-    waiters
-        .filter(|waiter| waiter.tid == owner)
-        .any(|waiter| !waiter.steady)
 }
 
 /// Statistics of the words of one lock, added up.

@@ -264,6 +264,12 @@ pub struct Holder {
     pub comm: String,
     /// The evidence.
     pub known_by: String,
+    /// How well it is known.
+    pub confidence: String,
+    /// For how long it has been the holder.
+    pub since_ns: Option<u64>,
+    /// Whether that is a lower bound.
+    pub since_is_at_least: bool,
 }
 
 /// A thread.

@@ -9,7 +9,10 @@ use std::collections::{HashMap, HashSet};
 
 use super::{beyond, census::Still};
 use crate::{
-    model::{Lock, explanation::LockRef},
+    model::{
+        Lock,
+        explanation::{Confidence, LockRef},
+    },
     report::{
         engine::Engine,
         lock::{Assembled, Wait},
@@ -118,7 +121,11 @@ const fn name(wait: &Wait) -> LockRef {
 
 fn holders(of: &Assembled) -> impl Iterator<Item = (&Lock, u32)> {
     let locks = of.locks.iter();
-    locks.filter_map(|lock| Some((lock, lock.holder.as_ref()?.tid)))
+    // What other evidence there is cannot be had again.
+    locks.filter_map(|lock| {
+        let holder = lock.holder.as_ref()?;
+        (holder.confidence == Confidence::Exact).then_some((lock, holder.tid))
+    })
 }
 
 #[cfg(test)]

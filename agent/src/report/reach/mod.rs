@@ -52,7 +52,7 @@ const MAX_CPU: Duration = Duration::from_secs(1);
 /// Time on the clock, for a machine on which we hardly get a CPU: what it may cost the user.
 const MAX_WALL: Duration = Duration::from_secs(5);
 /// Time between the two looks at a thread: what did not move in it is called stuck.
-const BETWEEN: Duration = Duration::from_millis(50);
+pub const BETWEEN: Duration = Duration::from_millis(50);
 /// Time for each look; what is not looked at by then is left out. Some milliseconds are usual: this is for machines on
 /// which we hardly get a CPU, for a root that is not found is an answer missed.
 const LOOK: Duration = Duration::from_secs(1);
@@ -362,7 +362,9 @@ impl Walk<'_> {
             locks,
             threads,
             places,
-            parked: _, // told of watched processes only
+            parked: _,    // told of watched processes only
+            parts: _,     // for those who look for holders
+            abandoned: _, // likewise
         } = beyond::assemble(&fresh, self.engine);
         self.reached.far.locks.extend(locks);
         self.reached.far.threads.extend(threads);

@@ -1,7 +1,10 @@
 //! What a capture and a snapshot say alike about a lock.
 
 use crate::{
-    model::{Kind, Lock, explanation::Deadlock},
+    model::{
+        Kind, Lock,
+        explanation::{Confidence, Deadlock},
+    },
     sink::{name, text, units},
 };
 
@@ -67,11 +70,18 @@ pub fn holder(page: &mut Page, lock: &Lock) {
     };
     let elsewhere = holder.pid.filter(|&pid| pid != lock.pid);
     let process = elsewhere.map_or(String::new(), |pid| format!(" of process {pid}"));
-    let known = format!(
+    let mut known = format!(
         "{comm} ({}){process}, known by: {}",
         holder.tid, holder.known_by
     );
-    page.detail("held by", &known, Style::Bold);
+    if holder.confidence < Confidence::Exact {
+        known.push_str(&format!(" ({})", holder.confidence.as_str()));
+    }
+    let verb = match lock.kind {
+        Kind::Condvar => "signal by",
+        _ => "held by",
+    };
+    page.detail(verb, &known, Style::Bold);
 }
 
 /// Writes why the lock is held up, down to the root.
