@@ -176,7 +176,7 @@ fn causes(
     engine: &mut Engine,
     now_ns: u64,
 ) -> Explained {
-    let tasks = if plane.has_census() {
+    let tasks = if plane.has_census() && !assembled.threads.is_empty() {
         plane.census().unwrap_or_default()
     } else {
         Vec::new()
