@@ -12,6 +12,7 @@ use super::{
     engine::Engine,
     explain,
     holder::{self, Around, looks},
+    holds::Measured,
     lock::{self, Assembled, Sources, Word},
     stacks::RawStack,
     syscall,
@@ -208,6 +209,7 @@ fn words(waiters: Vec<Waiter>) -> Vec<Word> {
             stats: None,
             waiters,
             paths: Vec::new(),
+            measured: Measured::default(),
         })
         .collect()
 }
