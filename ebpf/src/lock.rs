@@ -67,25 +67,27 @@ pub fn find_or_create(key: &LockKey) -> u32 {
     slot
 }
 
-/// Counts a waiter in.
+/// Counts a waiter in. Returns whether it is the only one.
 ///
 /// # Safety
 /// `lock` is a live element of [`LOCKS`].
 #[inline(always)]
-pub unsafe fn enter(lock: *mut Lock) {
+pub unsafe fn enter(lock: *mut Lock) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
         add(&raw mut (*lock).waiters, 1);
+        let mut waiters = 0;
         // Read again after each store: a store that races with a greater one is put right unless the waiters have
         // left again within those few nanoseconds.
         for _ in 0..2 {
-            let waiters = core::ptr::read_volatile(&raw const (*lock).waiters);
+            waiters = core::ptr::read_volatile(&raw const (*lock).waiters);
             if waiters > core::ptr::read_volatile(&raw const (*lock).peak_waiters) {
                 core::ptr::write_volatile(&raw mut (*lock).peak_waiters, waiters);
             } else {
                 break;
             }
         }
+        waiters == 1
     }
 }
 

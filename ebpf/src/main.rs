@@ -9,6 +9,7 @@
 
 mod count;
 mod filter;
+mod hold;
 mod lock;
 mod maps;
 mod probe;

@@ -7,6 +7,7 @@ use aya_ebpf::{
 use holdup_abi::{
     config::{CONTROL_COUNT, Config, MAX_TARGETS},
     counter,
+    hold::Holds,
     lock::{Lock, LockKey},
     record::WaitSample,
     thread::Thread,
@@ -34,6 +35,7 @@ pub static CONFIG: Config = Config {
     cgroup_level: 0,
     has_task_regs: 0,
     sample_interval_ns: 0,
+    hold_window_ns: 0,
     sampling: 0,
     match_comm: 0,
     target_comm: [0; 16],
@@ -50,6 +52,8 @@ pub static CONFIG: Config = Config {
         run_total: 0,
         run_before: 0,
         stack: 0,
+        run_delay: 0,
+        sleeps: 0,
     },
     kernel_stack_bytes: 0,
     thread_mask: 0,
@@ -68,7 +72,7 @@ pub fn read<T: Copy>(field: &T) -> T {
     unsafe { core::ptr::read_volatile(field) }
 }
 
-/// Low bits of a thread id -> its current or last wait. 65,536 x 64 B, mapped into the agent. Entries live from a
+/// Low bits of a thread id -> its current or last wait. 65,536 x 104 B, mapped into the agent. Entries live from a
 /// thread's first futex call to its exit. An array, because three look-ups of a hash would make up a third of what a
 /// hand-over costs. Never LRU: that would evict the thread that has waited longest. Taken by another thread with the
 /// same low bits: see [`MORE_THREADS`].
@@ -81,7 +85,7 @@ pub static THREADS: Array<Thread> = Array::with_max_entries(65_536, MMAPABLE);
 pub static THREAD_OWNERS: HashMap<u32, u32> = HashMap::with_max_entries(65_536, 0);
 
 /// Thread id -> its current or last wait, for threads that have no place in [`THREADS`], and for those that were parked
-/// before we came until they wake. 65,536 x 64 B (+ about 48 B of hash overhead). Full: the wait is not accounted,
+/// before we came until they wake. 65,536 x 104 B (+ about 48 B of hash overhead). Full: the wait is not accounted,
 /// `threads_full` or `adopt_full` grows.
 #[map]
 pub static MORE_THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(65_536, 0);
@@ -95,6 +99,10 @@ pub static LOCK_SLOTS: HashMap<LockKey, u32> = HashMap::with_max_entries(32_768,
 /// thread that comes back to the same lock finds its slot in [`THREADS`]: no hash of the lock on the hot path.
 #[map]
 pub static LOCKS: Array<Lock> = Array::with_max_entries(32_768, MMAPABLE);
+
+/// How long locks are held, by slot. 32,768 x 352 B, mapped into the agent.
+#[map]
+pub static HOLDS: Array<Holds> = Array::with_max_entries(32_768, MMAPABLE);
 
 /// Slots nobody uses, filled by the agent. 32,768 x 4 B. Empty: see [`LOCK_SLOTS`].
 #[map]

@@ -15,7 +15,7 @@ use holdup_abi::{
 use crate::{
     count::{Counter, add, lost},
     maps::{SAMPLES, SCRATCH, Scratch, config},
-    regs,
+    regs, task,
 };
 
 /// `BPF_F_USER_STACK`.
@@ -36,32 +36,63 @@ impl Source {
     }
 }
 
-/// Sends a sample of the wait that begins or has just ended.
+/// What a sample tells.
+pub struct Event {
+    /// [`WAIT_SAMPLE`] or [`HOLD_SAMPLE`](holdup_abi::record::HOLD_SAMPLE).
+    pub kind: u32,
+    pub slot: u32,
+    pub address: u64,
+    pub since_ns: u64,
+    pub held_ns: u64,
+    pub off_cpu: u32,
+}
+
+/// Sends a sample of the current thread's wait, which begins or has just ended.
 ///
 /// # Safety
 /// `lock` is a live element of the lock array.
+#[inline(always)]
+pub unsafe fn wait(source: Source, thread: &mut Thread, lock: *mut Lock, run_delay_ns: u64) {
+    let event = Event {
+        kind: WAIT_SAMPLE,
+        slot: thread.slot,
+        address: thread.address,
+        since_ns: thread.since_ns,
+        held_ns: 0,
+        off_cpu: 0,
+    };
+    if emit(source, thread, &event) {
+        thread.flags |= SAMPLED;
+        thread.run_delay_ns = run_delay_ns;
+        // SAFETY: the caller's promise.
+        unsafe { add(&raw mut (*lock).samples, 1) };
+    }
+}
+
+/// Sends a sample of the current thread's stack. Returns whether there was room for it.
 #[inline(never)]
-pub unsafe fn emit(source: Source, thread: &mut Thread, lock: *mut Lock) {
+pub fn emit(source: Source, thread: &Thread, event: &Event) -> bool {
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
         lost(Counter::Internal);
-        return;
+        return false;
     };
     // SAFETY: this processor's own element; programs of this object do not interrupt each other.
     let scratch = unsafe { &mut *scratch };
     let head = &mut scratch.head;
     *head = WaitSample {
-        kind: WAIT_SAMPLE,
+        kind: event.kind,
         stack_bytes: 0,
         stack_kind: STACK_MEMORY,
-        slot: thread.slot,
+        slot: event.slot,
         tgid: thread.tgid,
         tid: thread.tid,
         generation: thread.generation,
         op: thread.op,
         value: thread.value,
-        pad: 0,
-        address: thread.address,
-        since_ns: thread.since_ns,
+        off_cpu: event.off_cpu,
+        address: event.address,
+        since_ns: event.since_ns,
+        held_ns: event.held_ns,
         regs: Default::default(),
         comm: [0; 16],
     };
@@ -87,11 +118,8 @@ pub unsafe fn emit(source: Source, thread: &mut Thread, lock: *mut Lock) {
     };
     if failed != 0 {
         lost(Counter::RingFull);
-        return;
     }
-    thread.flags |= SAMPLED;
-    // SAFETY: the caller's promise.
-    unsafe { add(&raw mut (*lock).samples, 1) };
+    failed == 0
 }
 
 /// Copies the stack up to the first page that is not there. Steps end at page boundaries, so nothing before the end of
@@ -144,14 +172,20 @@ fn walk_stack(source: Source, scratch: &mut Scratch) -> u64 {
     }
 }
 
-/// Reports the end of a sampled wait, so that time can be shared out among call paths.
+/// Reports the end of a sampled wait, so that time can be shared out among call paths and between the lock and the
+/// scheduler.
 #[inline(never)]
 pub fn end(thread: &Thread, result: i64, duration_ns: u64) {
+    let run_delay_ns = match thread.run_delay_ns {
+        u64::MAX => u64::MAX,
+        before => task::run_delay_ns().saturating_sub(before),
+    };
     let end = WaitEnd {
         kind: WAIT_END,
         tid: thread.tid,
         since_ns: thread.since_ns,
         duration_ns,
+        run_delay_ns,
         result,
     };
     if SAMPLES.output::<WaitEnd>(end, 0).is_err() {

@@ -11,10 +11,10 @@ use holdup_abi::{
 
 use crate::{
     count::{Counter, lost},
-    filter, lock,
+    filter, hold, lock,
     maps::{MORE_THREADS, config},
     sample::{self, Source},
-    thread,
+    task, thread,
 };
 
 /// Result codes that never reach user space (`include/linux/errno.h`): the kernel restarts the call, or turns them
@@ -67,6 +67,7 @@ pub fn begin(source: Source, op: u32, address: u64, value: u32) {
             lock
         }
     };
+    hold::forget(thread, thread.slot);
     // SAFETY: a helper without arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
     thread.since_ns = now_ns;
@@ -76,11 +77,13 @@ pub fn begin(source: Source, op: u32, address: u64, value: u32) {
     thread.state = WAITING;
     // SAFETY: `lock` is a live element of the array.
     unsafe {
-        lock::enter(lock);
+        if lock::enter(lock) {
+            hold::contended(thread.slot, now_ns);
+        }
         (*lock).op = op;
         (*lock).value = value;
-        if config!(sampling) == 1 {
-            sample_if_due(source, thread, lock, now_ns);
+        if config!(sampling) == 1 && sample_is_due(lock, now_ns) {
+            sample::wait(source, thread, lock, task::run_delay_ns());
         }
     }
 }
@@ -232,6 +235,9 @@ fn settle(source: Option<Source>, thread: &mut Thread, result: i64) {
     };
     // SAFETY: a live element of the array, entered when the wait began.
     unsafe { lock::leave(lock, thread.tid, result, duration_ns, now_ns) };
+    if result >= 0 {
+        hold::begin(thread, thread.slot, now_ns);
+    }
     if config!(sampling) == 0 {
         return;
     }
@@ -239,25 +245,30 @@ fn settle(source: Option<Source>, thread: &mut Thread, result: i64) {
         && thread.flags & SAMPLED == 0
         && duration_ns >= config!(sample_interval_ns)
     {
-        // SAFETY: as above.
-        unsafe { sample_if_due(source, thread, lock, now_ns) };
+        // SAFETY: as above. How long it waited for a processor is not known: that was not looked at when it began.
+        unsafe {
+            if sample_is_due(lock, now_ns) {
+                sample::wait(source, thread, lock, u64::MAX);
+            }
+        }
     }
     if thread.flags & SAMPLED != 0 {
         sample::end(thread, result, duration_ns);
     }
 }
 
-/// Samples the current thread's wait unless that was done lately for another one on the same word.
+/// Whether a wait on this word is to be sampled: none was for a while. The next one is due later.
 ///
 /// # Safety
 /// `lock` is a live element of the lock array.
 #[inline(always)]
-unsafe fn sample_if_due(source: Source, thread: &mut Thread, lock: *mut Lock, now_ns: u64) {
+unsafe fn sample_is_due(lock: *mut Lock, now_ns: u64) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
-        if now_ns >= (*lock).next_sample_ns {
+        let due = now_ns >= (*lock).next_sample_ns;
+        if due {
             (*lock).next_sample_ns = now_ns.wrapping_add(config!(sample_interval_ns));
-            sample::emit(source, thread, lock);
         }
+        due
     }
 }

@@ -5,13 +5,15 @@ use holdup_abi::lock::{LockKey, NO_SLOT};
 
 use crate::{
     count::{Counter, add, lost},
-    filter, lock, thread,
+    filter, hold, lock,
+    sample::Source,
+    thread,
 };
 
 /// The current thread wakes, unlocks or requeues waiters of `address`. Words that nobody waited on cost two look-ups
 /// and leave no trace.
 #[inline(always)]
-pub fn wake(address: u64, requeue: bool) {
+pub fn wake(source: Source, address: u64, requeue: bool) {
     let id = bpf_get_current_pid_tgid();
     let (tgid, tid) = ((id >> 32) as u32, id as u32);
     if !filter::watches_current(tgid) {
@@ -45,6 +47,7 @@ pub fn wake(address: u64, requeue: bool) {
             lock
         }
     };
+    let slept = hold::end(thread, thread.wake_slot);
     // SAFETY: `lock` is a live element of the array.
     unsafe {
         // It passes on what it was given, also when nobody waits for it.
@@ -58,6 +61,7 @@ pub fn wake(address: u64, requeue: bool) {
         if requeue {
             add(&raw mut (*lock).requeues, 1);
         }
+        hold::release(source, thread, thread.wake_slot, lock, slept);
         (*lock).last_waker_tid = tid;
     }
 }

@@ -10,6 +10,7 @@ mod explain;
 mod filters;
 mod formats;
 mod holders;
+mod holds;
 mod languages;
 mod lifecycle;
 mod limits;

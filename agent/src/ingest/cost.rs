@@ -45,6 +45,10 @@ const WHEN_FULL: &[(&str, &str)] = &[
         "waits on further locks are not accounted: locks_full",
     ),
     (
+        "HOLDS",
+        "waits on further locks are not accounted: locks_full",
+    ),
+    (
         "SAMPLES",
         "samples are dropped, counts stay exact: ring_full",
     ),

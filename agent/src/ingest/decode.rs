@@ -3,8 +3,8 @@
 use holdup_abi::{
     census::Task,
     record::{
-        Regs, STACK_ADDRESSES, STACK_BYTES, STACK_MEMORY, WAIT_END, WAIT_SAMPLE, WaitEnd,
-        WaitSample,
+        HOLD_SAMPLE, Regs, STACK_ADDRESSES, STACK_BYTES, STACK_MEMORY, WAIT_END, WAIT_SAMPLE,
+        WaitEnd, WaitSample,
     },
 };
 
@@ -37,8 +37,10 @@ pub enum Stack<'a> {
 /// One record.
 #[derive(Clone, Debug)]
 pub enum Record<'a> {
-    /// A sampled wait began.
+    /// A sampled wait began, or has just ended.
     Sample(WaitSample, Stack<'a>),
+    /// A sampled hold ended.
+    Hold(WaitSample, Stack<'a>),
     /// A sampled wait ended.
     End(WaitEnd),
 }
@@ -50,21 +52,23 @@ pub enum Record<'a> {
 pub fn record(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
     let mut words = Words { bytes, at: 0 };
     match words.u32()? {
-        WAIT_SAMPLE => sample(words),
+        kind @ WAIT_SAMPLE => sample(kind, words).map(|(head, stack)| Record::Sample(head, stack)),
+        kind @ HOLD_SAMPLE => sample(kind, words).map(|(head, stack)| Record::Hold(head, stack)),
         WAIT_END => Ok(Record::End(WaitEnd {
             kind: WAIT_END,
             tid: words.u32()?,
             since_ns: words.u64()?,
             duration_ns: words.u64()?,
+            run_delay_ns: words.u64()?,
             result: words.u64()?.cast_signed(),
         })),
         kind => Err(DecodeError::UnknownKind(kind)),
     }
 }
 
-fn sample(mut words: Words<'_>) -> Result<Record<'_>, DecodeError> {
+fn sample(kind: u32, mut words: Words<'_>) -> Result<(WaitSample, Stack<'_>), DecodeError> {
     let head = WaitSample {
-        kind: WAIT_SAMPLE,
+        kind,
         stack_bytes: words.u32()?,
         stack_kind: words.u32()?,
         slot: words.u32()?,
@@ -73,9 +77,10 @@ fn sample(mut words: Words<'_>) -> Result<Record<'_>, DecodeError> {
         generation: words.u32()?,
         op: words.u32()?,
         value: words.u32()?,
-        pad: words.u32()?,
+        off_cpu: words.u32()?,
         address: words.u64()?,
         since_ns: words.u64()?,
+        held_ns: words.u64()?,
         regs: words.regs()?,
         comm: words.take()?,
     };
@@ -93,7 +98,7 @@ fn sample(mut words: Words<'_>) -> Result<Record<'_>, DecodeError> {
         STACK_ADDRESSES => Stack::Addresses(addresses(stack)),
         kind => return Err(DecodeError::UnknownStack(kind)),
     };
-    Ok(Record::Sample(head, stack))
+    Ok((head, stack))
 }
 
 fn addresses(bytes: &[u8]) -> Vec<u64> {
@@ -200,7 +205,7 @@ mod tests {
             0,
         ];
         let mut bytes: Vec<u8> = head.iter().flat_map(|word| word.to_le_bytes()).collect();
-        for word in [0xabc0_u64, 99, 0x10, 0x20, 0x30, 0] {
+        for word in [0xabc0_u64, 99, 0, 0x10, 0x20, 0x30, 0] {
             bytes.extend(word.to_le_bytes());
         }
         bytes.extend(*b"worker\x1b\0\0\0\0\0\0\0\0\0");
@@ -234,6 +239,18 @@ mod tests {
             "padding of the ring buffer is left out"
         );
         assert_eq!(comm(&head.comm), "worker\u{fffd}");
+    }
+
+    #[test]
+    fn a_hold_is_told_from_a_wait() {
+        let mut bytes = sample_bytes(STACK_ADDRESSES, 8, &[1; 8]);
+        bytes[0] = 3;
+        bytes[36] = 1;
+        bytes[56] = 77;
+        let Ok(Record::Hold(head, _)) = record(&bytes) else {
+            panic!("not a hold")
+        };
+        assert_eq!((head.off_cpu, head.since_ns, head.held_ns), (1, 99, 77));
     }
 
     #[test]

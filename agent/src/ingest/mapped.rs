@@ -49,13 +49,22 @@ impl<T: Pod> Mapped<T> {
         Ok(Self { base, count })
     }
 
+    /// Element `index`, read likewise.
+    #[must_use]
+    pub fn get(&self, index: u32) -> Option<T> {
+        let index = usize::try_from(index)
+            .ok()
+            .filter(|&index| index < self.count)?;
+        // SAFETY: `index` is below the mapped count; a `Pod` is valid for any bytes.
+        Some(unsafe { self.base.as_ptr().add(index).read_volatile() })
+    }
+
     /// All elements with their indices. The kernel goes on writing: each word is read once, an element's words may be of
     /// slightly different moments.
     pub fn iter(&self) -> impl Iterator<Item = (u32, T)> {
         (0..self.count).filter_map(|index| {
-            // SAFETY: `index` is below the mapped count; a `Pod` is valid for any bytes.
-            let element = unsafe { self.base.as_ptr().add(index).read_volatile() };
-            Some((u32::try_from(index).ok()?, element))
+            let index = u32::try_from(index).ok()?;
+            Some((index, self.get(index)?))
         })
     }
 }

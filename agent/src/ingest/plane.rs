@@ -13,10 +13,13 @@ use aya::{
 use holdup_abi::{
     census::Task,
     config::{CLOCK_UNKNOWN, CONTROL_ADOPT, CONTROL_CLOCK, Config},
+    hold::Holds,
     thread::Thread,
 };
 
-use super::{census, clock::Sleeper, counters, locks::LockTable, threads::ThreadTable};
+use super::{
+    census, clock::Sleeper, counters, locks::LockTable, mapped::Mapped, threads::ThreadTable,
+};
 use crate::{
     model::plan::PlanEntry,
     probe::{
@@ -53,6 +56,8 @@ pub struct Plane {
     attached: Attached,
     /// Statistics of every lock.
     pub locks: LockTable,
+    /// How long locks were held, by their slots.
+    pub holds: Mapped<Holds>,
     threads: ThreadTable,
     /// Samples.
     pub ring: RingBuf<MapData>,
@@ -122,6 +127,9 @@ impl Plane {
         let locks = mapped(&attached.ebpf, "LOCKS", |fd| {
             LockTable::map(fd, capacity.locks as usize)
         })?;
+        let holds = mapped(&attached.ebpf, "HOLDS", |fd| {
+            Mapped::new(fd, capacity.locks as usize)
+        })?;
         let threads = mapped(&attached.ebpf, "THREADS", |fd| ThreadTable::map(fd, places))?;
         let ring = attached
             .ebpf
@@ -133,6 +141,7 @@ impl Plane {
         Ok(Self {
             attached,
             locks,
+            holds,
             threads,
             ring,
             clock_offset_ns: CLOCK_UNKNOWN,

@@ -7,6 +7,7 @@ use super::{
     explanation::{Confidence, Explanation, LockRef},
     hex,
     histogram::Bucket,
+    hold::{Holds, Runqueue},
 };
 
 /// How finished waits ended.
@@ -125,6 +126,12 @@ pub struct Lock {
     pub histogram: Vec<Bucket>,
     /// Call paths, most waiting first.
     pub sites: Vec<Site>,
+    /// How long it is held by those who had to wait for it; null when no hold was measured, and for what is no lock.
+    #[serde(default)]
+    pub holds: Option<Holds>,
+    /// How much of the waiting was the scheduler's doing; null when no wait was looked at.
+    #[serde(default)]
+    pub runqueue: Option<Runqueue>,
     /// Who holds it now; null when not known.
     pub holder: Option<Holder>,
     /// Why it is held up, down to the root; null when nobody waits.

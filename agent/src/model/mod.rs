@@ -5,6 +5,7 @@ pub mod explanation;
 pub mod frame;
 pub mod hex;
 pub mod histogram;
+pub mod hold;
 pub mod incident;
 pub mod kind;
 pub mod lock;

@@ -56,6 +56,8 @@ pub fn task_offsets(path: &Path) -> Result<TaskOffsets, BtfError> {
         run_total: field(&["se", "sum_exec_runtime"]),
         run_before: field(&["se", "prev_sum_exec_runtime"]),
         stack: field(&["stack"]),
+        run_delay: field(&["sched_info", "run_delay"]),
+        sleeps: field(&["nvcsw"]),
     })
 }
 

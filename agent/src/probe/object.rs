@@ -54,6 +54,7 @@ pub fn load(config: &Config, capacity: Capacity, btf: Option<&Btf>) -> Result<Eb
         .btf(btf)
         .override_global("CONFIG", &config, true)
         .map_max_entries("LOCKS", capacity.locks)
+        .map_max_entries("HOLDS", capacity.locks)
         .map_max_entries("FREE_SLOTS", capacity.locks)
         .map_max_entries("LOCK_SLOTS", capacity.locks.saturating_add(HASH_SLACK))
         .map_max_entries("THREADS", places)

@@ -17,6 +17,7 @@ use super::{
     engine::Engine,
     explain,
     holder::{self, Around, history::History, looks},
+    holds::Measured,
     lock::{self, Assembled, Sources, Word},
     snapshot::Seen,
     waiter::{self, Waiter},
@@ -177,7 +178,7 @@ fn causes(
     engine: &mut Engine,
     now_ns: u64,
 ) -> Explained {
-    let tasks = if plane.has_census() {
+    let tasks = if plane.has_census() && !assembled.threads.is_empty() {
         plane.census().unwrap_or_default()
     } else {
         Vec::new()
@@ -234,7 +235,12 @@ fn words(plane: &Plane, engine: &Engine, waiters: Vec<Waiter>) -> Vec<Word> {
     plane
         .locks
         .iter()
-        .map(|(_, stats)| Word {
+        .map(|(slot, stats)| Word {
+            measured: Measured {
+                holds: plane.holds.get(slot),
+                paths: engine.gathered.paths(&stats.key),
+                runqueue: engine.gathered.runqueue(&stats.key),
+            },
             key: stats.key,
             stats: Some(stats),
             waiters: by_key.remove(&stats.key).unwrap_or_default(),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use holdup_abi::{lock::LockKey, record::WaitSample};
 
 use super::{
+    holds::Gathered,
     lock::space_of,
     process::Processes,
     reach::sharers::Sharers,
@@ -14,6 +15,7 @@ use super::{
 };
 use crate::{
     ingest::decode::{self, Record, Stack},
+    model::RawFrame,
     proc::memory::Copied,
     symbol::{Limits, Symbols},
 };
@@ -33,6 +35,11 @@ pub struct Engine {
     pub symbols: Symbols,
     /// Call paths by lock.
     pub stacks: Stacks,
+    /// Least time between two samples of one lock in nanoseconds. A release that is sampled stands for those in the time
+    /// before it that were not: long holds count by their length, short ones by how often they are met.
+    sample_interval_ns: u64,
+    /// Releases, and the scheduler's share of waits.
+    pub gathered: Gathered,
     /// Processes met.
     pub processes: Processes,
     /// Memory around futex words.
@@ -49,6 +56,8 @@ impl Default for Engine {
         Self {
             symbols: Symbols::new(Limits::default()),
             stacks: Stacks::default(),
+            gathered: Gathered::default(),
+            sample_interval_ns: 0,
             processes: Processes::default(),
             keepsakes: HashMap::new(),
             sharers: Sharers::default(),
@@ -59,6 +68,15 @@ impl Default for Engine {
 }
 
 impl Engine {
+    /// Of a recording that samples a lock at most once in `sample_interval_ns`.
+    #[must_use]
+    pub fn sampling(sample_interval_ns: u64) -> Self {
+        Self {
+            sample_interval_ns,
+            ..Self::default()
+        }
+    }
+
     /// Takes one ring buffer record.
     pub fn record(&mut self, bytes: &[u8]) {
         match decode::record(bytes) {
@@ -67,24 +85,38 @@ impl Engine {
             Ok(Record::End(end)) if end.result == -i64::from(libc::EAGAIN) => {
                 self.stacks.take_back(end.tid, end.since_ns);
             }
-            Ok(Record::End(end)) => self.stacks.end(end.tid, end.since_ns, end.duration_ns),
+            Ok(Record::End(end)) => {
+                let key = self.stacks.end(end.tid, end.since_ns, end.duration_ns);
+                if let (Some(key), true) = (key, end.run_delay_ns != u64::MAX) {
+                    self.gathered.wait(key, end.duration_ns, end.run_delay_ns);
+                }
+            }
+            Ok(Record::Hold(head, stack)) => {
+                let key = key_of(&head);
+                self.meet(key);
+                let frames = self.frames(&head, &stack);
+                let charged_ns = head.held_ns.max(self.sample_interval_ns);
+                self.gathered
+                    .release(key, frames, charged_ns, head.off_cpu == 1);
+            }
             Err(_) => self.undecodable += 1,
         }
     }
 
     fn sample(&mut self, head: &WaitSample, stack: &Stack<'_>) {
-        let key = LockKey {
-            address: head.address,
-            tgid: head.tgid,
-            generation: head.generation,
-        };
+        let key = key_of(head);
         self.meet(key);
         // Seen parked at the first look, and sampled by the kernel side when it woke.
         if self.stacks.is_begun(head.tid, head.since_ns) {
             return;
         }
-        let space = space_of(&key);
-        let frames = match stack {
+        let frames = self.frames(head, stack);
+        self.stacks.begin(key, head.tid, head.since_ns, frames);
+    }
+
+    fn frames(&mut self, head: &WaitSample, stack: &Stack<'_>) -> Vec<RawFrame> {
+        let space = space_of(&key_of(head));
+        match stack {
             Stack::Memory([]) => Vec::new(),
             Stack::Memory(bytes) => {
                 let memory = Copied {
@@ -94,8 +126,7 @@ impl Engine {
                 self.symbols.unwind(space, head.regs, &memory)
             }
             Stack::Addresses(addresses) => self.symbols.from_addresses(space, addresses),
-        };
-        self.stacks.begin(key, head.tid, head.since_ns, frames);
+        }
     }
 
     /// Unwinds some of the threads that were parked when recording began, so that their waits have a place when they
@@ -151,7 +182,17 @@ impl Engine {
             .collect();
         losses.insert("records_undecodable".into(), self.undecodable);
         losses.insert("chains_cut".into(), self.chains_cut);
-        losses.insert("stacks_overflow".into(), self.stacks.overflow());
+        let overflow = self.stacks.overflow() + self.gathered.overflow();
+        losses.insert("stacks_overflow".into(), overflow);
         losses
+    }
+}
+
+/// The word that a sample is about.
+const fn key_of(head: &WaitSample) -> LockKey {
+    LockKey {
+        address: head.address,
+        tgid: head.tgid,
+        generation: head.generation,
     }
 }

@@ -13,6 +13,7 @@ use super::{
         owner,
         parts::{self, Parts, Row},
     },
+    holds::{self, Measured},
     identify, name,
     process::Processes,
     reach::{
@@ -42,6 +43,8 @@ pub struct Word {
     pub waiters: Vec<Waiter>,
     /// Call paths of sampled waits.
     pub paths: Vec<(RawStack, Tally)>,
+    /// What was measured besides waits.
+    pub measured: Measured,
 }
 
 /// Means to look things up.
@@ -256,6 +259,12 @@ fn build(
         .as_ref()
         .and_then(|(_, frames)| runtime::application_frames(frames).first())
         .map(name::place);
+    let measured = || group.iter().map(|judged| &judged.word.measured);
+    // The word of a condition variable is nobody's to hold.
+    let holds = kind
+        .is_lock()
+        .then(|| holds::holds(measured(), space, sources.symbols))
+        .flatten();
     let rank = u128::from(sum.wait_ns.total) + sum.going_on_ns;
     let lock = model::Lock {
         id,
@@ -279,6 +288,8 @@ fn build(
         last_handoff_ns: sum.last_handoff_ns,
         histogram: buckets(&sum.histogram),
         sites: sites.into_iter().map(|(_, site)| site).collect(),
+        holds,
+        runqueue: holds::runqueue(measured()),
         holder,
         explanation: None,
     };
@@ -377,7 +388,7 @@ impl Sum {
     }
 }
 
-fn buckets(histogram: &[u64]) -> Vec<Bucket> {
+pub(super) fn buckets(histogram: &[u64]) -> Vec<Bucket> {
     let all = histogram.iter().enumerate();
     all.filter(|(_, count)| **count > 0)
         .map(|(index, &count)| Bucket {

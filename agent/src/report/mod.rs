@@ -1,7 +1,7 @@
 //! From what was read to a [`crate::model::Capture`] or [`crate::model::Snapshot`].
 //!
 //! [`stacks`] keeps call paths while recording; [`waiter`] unwinds threads that are parked; [`verdict`] asks the runtimes
-//! what a futex is; [`lock`] puts one lock together; [`holder`] finds who has it;
+//! what a futex is; [`lock`] puts one lock together, [`holds`] how long it is held; [`holder`] finds who has it;
 //! [`explain`] follows holders to the root; [`capture`] and [`snapshot`] the whole.
 
 pub mod apportion;
@@ -9,6 +9,7 @@ pub mod capture;
 pub mod engine;
 pub mod explain;
 pub mod holder;
+pub mod holds;
 pub mod identify;
 pub mod lock;
 pub mod name;

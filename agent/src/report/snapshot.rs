@@ -12,6 +12,7 @@ use super::{
     engine::Engine,
     explain,
     holder::{self, Around, looks},
+    holds::Measured,
     lock::{self, Assembled, Sources, Word},
     stacks::RawStack,
     syscall,
@@ -210,6 +211,7 @@ pub fn words(waiters: Vec<Waiter>) -> Vec<Word> {
             stats: None,
             waiters,
             paths: Vec::new(),
+            measured: Measured::default(),
         })
         .collect()
 }

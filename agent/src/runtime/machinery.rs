@@ -44,6 +44,8 @@ const FUNCTIONS: &[&str] = &[
     "crossbeam_channel::",
     "crossbeam_utils::sync::",
     "once_cell::",
+    "core::ptr::drop_in_place<",
+    "core::mem::drop",
     "core::sync::atomic::",
     "core::ops::function::",
     "core::cell::once::",
@@ -159,6 +161,25 @@ const C_INTERNALS: &[&str] = &[
     "pthread_mutex_timedlock_pi",
     "pthread_mutex_lock_pi",
     "gthread_mutex_lock",
+    "futex_wake",
+    "lll_lock_wake",
+    "lll_lock_wake_private",
+    "wake",
+];
+
+/// C functions that let go of a primitive, likewise.
+const C_RELEASES: &[&str] = &[
+    "pthread_mutex_unlock",
+    "pthread_mutex_unlock_full",
+    "pthread_mutex_unlock_usercnt",
+    "pthread_rwlock_unlock",
+    "pthread_rwlock_rdunlock",
+    "pthread_rwlock_wrunlock",
+    "pthread_cond_signal",
+    "pthread_cond_broadcast",
+    "sem_post",
+    "new_sem_post",
+    "mtx_unlock",
 ];
 
 /// Frames with the lock's own machinery stripped, so that the first is what a user calls "where in the code". The whole
@@ -207,7 +228,9 @@ fn is_machinery(frame: &Frame) -> bool {
     }
     // An application's own function called `timedwait` is no machinery: the C library's have underscores before the
     // name.
-    C_INTERNALS.contains(&posix::without_width(call.c_name()))
+    let name = posix::without_width(call.c_name());
+    C_INTERNALS.contains(&name)
         && (call.name.starts_with('_') || call.name.starts_with("futex") || call.name == "syscall")
+        || C_RELEASES.contains(&name)
         || matches!(call.name, "__wait" | "__lock" | "__lockfile" | "sccp")
 }

@@ -57,6 +57,8 @@ pub fn lock(pid: u32, address: u64, kind: Kind) -> Lock {
         last_handoff_ns: None,
         histogram: Vec::new(),
         sites: Vec::new(),
+        holds: None,
+        runqueue: None,
         holder: None,
         wakes: 0,
         requeues: 0,

@@ -3,6 +3,7 @@
 pub mod causes;
 pub mod dot;
 pub mod folded;
+mod hold;
 pub mod html;
 pub mod json;
 pub mod name;

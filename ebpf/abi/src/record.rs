@@ -5,6 +5,9 @@ pub const WAIT_SAMPLE: u32 = 1;
 /// A sampled wait ended: [`WaitEnd`].
 pub const WAIT_END: u32 = 2;
 
+/// A thread let go of a word that others wait for, and was chosen for sampling: [`WaitSample`], then `stack_bytes` bytes.
+pub const HOLD_SAMPLE: u32 = 3;
+
 /// The bytes after [`WaitSample`] are user stack memory, lowest address (`regs.sp`) first.
 pub const STACK_MEMORY: u32 = 0;
 /// The bytes after [`WaitSample`] are return addresses found by frame pointers, innermost first, 8 bytes each.
@@ -27,11 +30,11 @@ pub struct Regs {
     pub lr: u64,
 }
 
-/// Head of a wait sample.
+/// Head of a sample.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct WaitSample {
-    /// [`WAIT_SAMPLE`].
+    /// [`WAIT_SAMPLE`] or [`HOLD_SAMPLE`].
     pub kind: u32,
     /// Bytes that follow this structure, at most [`STACK_BYTES`].
     pub stack_bytes: u32,
@@ -49,12 +52,15 @@ pub struct WaitSample {
     pub op: u32,
     /// Value that the caller expected in the futex word.
     pub value: u32,
-    /// Explicit padding.
-    pub pad: u32,
+    /// With [`HOLD_SAMPLE`], 1: the holder was off its processor meanwhile.
+    pub off_cpu: u32,
     /// User address of the futex word.
     pub address: u64,
-    /// `CLOCK_MONOTONIC` time at which the wait began; with `tid` it names the wait.
+    /// `CLOCK_MONOTONIC` time at which the wait or the hold began; with `tid` it names the wait.
     pub since_ns: u64,
+    /// With [`HOLD_SAMPLE`], how long it kept others waiting in nanoseconds: since it was given the lock, or since somebody
+    /// began to wait for it.
+    pub held_ns: u64,
     /// Registers at the system call; all zero with [`STACK_ADDRESSES`].
     pub regs: Regs,
     /// The thread's name, NUL-padded.
@@ -73,9 +79,11 @@ pub struct WaitEnd {
     pub since_ns: u64,
     /// How long it lasted in nanoseconds.
     pub duration_ns: u64,
+    /// How long of that the thread was ready to run and had no processor, in nanoseconds; `u64::MAX`: not known.
+    pub run_delay_ns: u64,
     /// Return value of the system call.
     pub result: i64,
 }
 
-const _: () = assert!(size_of::<WaitSample>() == 104);
-const _: () = assert!(size_of::<WaitEnd>() == 32);
+const _: () = assert!(size_of::<WaitSample>() == 112);
+const _: () = assert!(size_of::<WaitEnd>() == 40);

@@ -1,5 +1,7 @@
 //! What the kernel side remembers of a thread that waited or woke.
 
+use crate::hold::{Held, MAX_HELD};
+
 /// The thread is in no futex wait.
 pub const IDLE: u32 = 0;
 /// The thread entered a wait and has not come back.
@@ -45,8 +47,13 @@ pub struct Thread {
     pub op: u32,
     /// Value that the caller expected in the futex word.
     pub value: u32,
-    /// Explicit padding.
-    pub pad: u32,
+    /// Bit `i`: `held[i]` is in progress.
+    pub holding: u32,
+    /// Time that the thread had spent ready to run, without a processor, when a sampled wait began
+    /// (`task_struct.sched_info.run_delay`), in nanoseconds; `u64::MAX` when it is not known.
+    pub run_delay_ns: u64,
+    /// Locks that it had to wait for and holds.
+    pub held: [Held; MAX_HELD],
 }
 
-const _: () = assert!(size_of::<Thread>() == 64 && align_of::<Thread>() == 8);
+const _: () = assert!(size_of::<Thread>() == 104 && align_of::<Thread>() == 8);

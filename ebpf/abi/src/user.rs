@@ -1,6 +1,6 @@
 //! Marks the shared structures as plain bytes for aya.
 
-use crate::{census::Task, config::Config, lock::Lock, lock::LockKey, thread::Thread};
+use crate::{census::Task, config::Config, hold::Holds, lock::Lock, lock::LockKey, thread::Thread};
 
 macro_rules! pod {
     ($($ty:ty),+) => {
@@ -11,4 +11,4 @@ macro_rules! pod {
     };
 }
 
-pod!(Task, Config, Lock, LockKey, Thread);
+pod!(Task, Config, Holds, Lock, LockKey, Thread);

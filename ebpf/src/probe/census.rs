@@ -14,7 +14,7 @@ use holdup_abi::{
 use crate::{
     count::{Counter, lost},
     filter, lock,
-    maps::{CONTROL, MORE_THREADS, config},
+    maps::{MORE_THREADS, config},
     regs,
     task::{self, read_u32, read_u64},
     thread::{self, NOEXIST},
@@ -83,7 +83,7 @@ pub extern "C" fn census(context: *const IterContext) -> i32 {
             task.wrapping_add(config!(task.comm) as usize) as *const c_void,
         )
     };
-    if watched && control(CONTROL_ADOPT) == 1 {
+    if watched && task::control(CONTROL_ADOPT) == 1 {
         adopt(task, &record);
     }
     if let Some(thread) = thread::known(tid) {
@@ -105,14 +105,6 @@ pub extern "C" fn census(context: *const IterContext) -> i32 {
     0
 }
 
-#[inline(always)]
-fn control(element: u32) -> u64 {
-    // SAFETY: a live array element.
-    CONTROL
-        .get_ptr(element)
-        .map_or(0, |value| unsafe { *value })
-}
-
 /// When the thread last stopped running: when it last got a processor, plus how long it then ran (`sched_info_arrive`
 /// in kernel/sched/stats.h, `set_next_entity` in kernel/sched/fair.c). Scheduler clock, 0 = not known.
 #[inline(always)]
@@ -132,7 +124,7 @@ fn last_ran_ns(task: *const u8) -> u64 {
 fn asleep_since_ns(record: &Task) -> u64 {
     // SAFETY: a helper without arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
-    let offset = control(CONTROL_CLOCK);
+    let offset = task::control(CONTROL_CLOCK);
     if record.last_ran_ns == 0 || offset == CLOCK_UNKNOWN {
         return now_ns;
     }
@@ -173,7 +165,9 @@ fn adopt(task: *const u8, record: &Task) {
         flags: PREEXISTING,
         op: wait.op,
         value: wait.value,
-        pad: 0,
+        holding: 0,
+        run_delay_ns: u64::MAX,
+        held: Default::default(),
     };
     // SAFETY: `lock` is a live element of the array.
     unsafe {

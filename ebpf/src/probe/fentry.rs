@@ -54,8 +54,14 @@ enter!(fentry_futex_waitv, |c| syscall::futex_waitv(
     Source::of(&c),
     arg(&c, 0)
 ));
-enter!(fentry_futex_wake, |c| syscall::futex_wake(arg(&c, 0)));
-enter!(fentry_futex_requeue, |c| syscall::futex_requeue(arg(&c, 0)));
+enter!(fentry_futex_wake, |c| syscall::futex_wake(
+    Source::of(&c),
+    arg(&c, 0)
+));
+enter!(fentry_futex_requeue, |c| syscall::futex_requeue(
+    Source::of(&c),
+    arg(&c, 0)
+));
 enter!(fentry_restart_syscall, |_c| wait::restart());
 exit!(
     fexit_futex => wait::end_futex,

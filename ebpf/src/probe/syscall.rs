@@ -26,8 +26,8 @@ struct Waiter {
 pub fn futex(source: Source, address: u64, op: u32, value: u32) {
     match futex::action(op & CMD_MASK) {
         Action::Wait => wait::begin(source, op, address, value),
-        Action::Wake => wake::wake(address, false),
-        Action::Requeue => wake::wake(address, true),
+        Action::Wake => wake::wake(source, address, false),
+        Action::Requeue => wake::wake(source, address, true),
         Action::Other => {}
     }
 }
@@ -60,18 +60,18 @@ pub fn futex_waitv(source: Source, vector: u64) {
 
 /// `futex_wake(uaddr, ...)`.
 #[inline(always)]
-pub fn futex_wake(address: u64) {
-    wake::wake(address, false);
+pub fn futex_wake(source: Source, address: u64) {
+    wake::wake(source, address, false);
 }
 
 /// `futex_requeue(waiters, ...)`: the first element is where the waiters are.
 #[inline(always)]
-pub fn futex_requeue(vector: u64) {
+pub fn futex_requeue(source: Source, vector: u64) {
     if !is_watched() {
         return;
     }
     match first(vector) {
-        Some(waiter) => wake::wake(waiter.address, true),
+        Some(waiter) => wake::wake(source, waiter.address, true),
         None => lost(Counter::WaitvUnreadable),
     }
 }

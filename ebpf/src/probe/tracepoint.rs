@@ -40,10 +40,14 @@ probe!(tp_enter_futex_waitv, |c| syscall::futex_waitv(
     Source::of(&c),
     word(&c, 0)
 ));
-probe!(tp_enter_futex_wake, |c| syscall::futex_wake(word(&c, 0)));
-probe!(tp_enter_futex_requeue, |c| syscall::futex_requeue(word(
-    &c, 0
-)));
+probe!(tp_enter_futex_wake, |c| syscall::futex_wake(
+    Source::of(&c),
+    word(&c, 0)
+));
+probe!(tp_enter_futex_requeue, |c| syscall::futex_requeue(
+    Source::of(&c),
+    word(&c, 0)
+));
 probe!(tp_enter_restart_syscall, |_c| wait::restart());
 probe!(tp_exit_futex, |c| wait::end_futex(
     Source::of(&c),

@@ -173,6 +173,10 @@ pub struct Lock {
     pub histogram: Vec<Bucket>,
     /// Where waits come from.
     pub sites: Vec<Site>,
+    /// How long it is held.
+    pub holds: Option<Holds>,
+    /// The scheduler's share of waits.
+    pub runqueue: Option<Runqueue>,
     /// Who has it.
     pub holder: Option<Holder>,
     /// Why it is held up; none when nobody waits.
@@ -203,6 +207,49 @@ impl Lock {
         }
         text
     }
+}
+
+/// How long a lock is held by those who waited for it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Holds {
+    /// How many were measured.
+    pub measured: u64,
+    /// Their sum.
+    pub total_ns: u64,
+    /// The longest.
+    pub max_ns: u64,
+    /// Those with a sleeping holder.
+    pub slept: u64,
+    /// Their sum.
+    pub slept_ns: u64,
+    /// Distribution.
+    pub histogram: Vec<Bucket>,
+    /// Who lets go.
+    pub sites: Vec<HoldSite>,
+}
+
+/// A call path that lets go.
+#[derive(Clone, Debug, Deserialize)]
+pub struct HoldSite {
+    /// Sampled releases.
+    pub samples: u64,
+    /// Those whose thread was off its processor.
+    pub samples_off_cpu: u64,
+    /// Time for which others were kept waiting.
+    pub charged_ns: u64,
+    /// Innermost first.
+    pub frames: Vec<Frame>,
+}
+
+/// What of the waiting was for a processor.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Runqueue {
+    /// Waits that were looked at.
+    pub waits: u64,
+    /// Their sum.
+    pub wait_ns: u64,
+    /// Time ready to run.
+    pub ready_ns: u64,
 }
 
 /// A call path.

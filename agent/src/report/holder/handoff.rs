@@ -11,9 +11,10 @@ use holdup_abi::{
 use super::{
     Found, Question, Tasks,
     history::{History, Trace},
-    live, parts,
+    live,
+    parts::{self, Parts},
 };
-use crate::model::{Kind, explanation::Confidence};
+use crate::model::{Holder, Kind, explanation::Confidence};
 
 /// Who was last given the lock and has kept it.
 #[must_use]
@@ -70,6 +71,16 @@ pub fn holder(
     })
 }
 
+/// Adds since when an owner that is known anyway has had the lock, if it was seen to get it; for locks that
+/// [`always_wakes`].
+pub fn date(holder: &mut Holder, parts: &Parts, history: &History, now_ns: u64) {
+    let latest = history.latest(parts.words.iter());
+    let given = latest.filter(|(_, trace)| trace.last_woken_tid == holder.tid);
+    if let Some((_, trace)) = given {
+        holder.since_ns = Some(now_ns.saturating_sub(trace.last_handoff_ns));
+    }
+}
+
 /// Whether its last wait was the one for `word`, and is over.
 fn is_at_ease(thread: &Thread, word: &LockKey) -> bool {
     thread.state == IDLE
@@ -79,7 +90,8 @@ fn is_at_ease(thread: &Thread, word: &LockKey) -> bool {
 }
 
 /// Whether a thread that got a lock of this kind by waiting always makes a wake call when it lets go.
-fn always_wakes(kind: Kind, runtime: Option<&str>) -> bool {
+#[must_use]
+pub fn always_wakes(kind: Kind, runtime: Option<&str>) -> bool {
     kind == Kind::Mutex && matches!(runtime, Some("rust-std" | "glibc"))
 }
 

@@ -54,6 +54,12 @@ impl History {
     pub fn read(plane: &Plane, parts: &HashMap<Row, Parts>) -> Self {
         let wanted: HashSet<&LockKey> = parts.values().flat_map(|parts| &parts.words).collect();
         let at_ns = monotonic_ns();
+        if wanted.is_empty() {
+            return Self {
+                at_ns,
+                ..Self::default()
+            };
+        }
         let words: HashMap<LockKey, Trace> = plane
             .locks
             .iter()

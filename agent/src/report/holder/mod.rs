@@ -1,6 +1,6 @@
 //! Who holds a lock that keeps no record of it, and since when. One file for each kind of evidence, best first:
 //!
-//! 1. [`owner`]: the lock's own word names its owner; [`reuse`] tells when that owner is dead and its id another's
+//! 1. [`owner`]: the lock's own word names its owner; [`reuse`] and [`died`] tell when that owner is dead
 //! 2. [`handoff`]: the thread was seen to be given the lock and not to pass it on (recordings only)
 //! 3. [`waker`]: for what is signalled and not held, the thread that signalled last (recordings only)
 //! 4. [`stack`]: a thread's stack shows that it is past the call that takes the lock
@@ -8,6 +8,7 @@
 //! [`since`] adds for how long at least, [`looks`] whether the lock is handed round. Who is found by 2 to 4 is never a
 //! waiter of the same lock, nor an idle worker; where several are as likely, nobody is named.
 
+pub mod died;
 pub mod handoff;
 pub mod history;
 pub mod looks;
@@ -108,7 +109,7 @@ pub fn find(assembled: &mut Assembled, around: &mut Around<'_>) {
         .collect();
     let mut locks = std::mem::take(&mut assembled.locks);
     let mut unknown = Vec::new();
-    let mut reused = HashSet::new();
+    let mut abandoned = HashSet::new();
     for (index, lock) in locks.iter_mut().enumerate() {
         let name = LockRef {
             pid: lock.pid,
@@ -125,8 +126,16 @@ pub fn find(assembled: &mut Assembled, around: &mut Around<'_>) {
                 reuse::mark(holder);
                 // The other one's process is not where its owner was.
                 holder.pid = holder.pid.filter(|&pid| pid == lock.pid);
-                reused.insert(name);
+                abandoned.insert(name);
+            } else if let Some(history) = around.history
+                && handoff::always_wakes(lock.kind, lock.runtime.as_deref())
+            {
+                handoff::date(holder, parts, history, around.now_ns);
             }
+            continue;
+        }
+        if died::is_left(lock) {
+            abandoned.insert(name);
             continue;
         }
         let question = Question {
@@ -145,7 +154,7 @@ pub fn find(assembled: &mut Assembled, around: &mut Around<'_>) {
             None => unknown.push(index),
         }
     }
-    assembled.abandoned.extend(reused);
+    assembled.abandoned.extend(abandoned);
     for (index, found) in stack::holders(&locks, &unknown, assembled, around) {
         if let Some(lock) = locks.get_mut(index) {
             lock.holder = Some(holder(found, lock.pid, &tasks));

@@ -3,7 +3,7 @@
 use super::{View, anchor, chain, histogram, markup::Html, stack, summary};
 use crate::{
     model::{Lock, snapshot::Thread},
-    sink::{name, table, text, units},
+    sink::{hold, name, table, text, units},
 };
 
 /// Most locks with a section of their own.
@@ -100,6 +100,17 @@ fn recorded(html: &mut Html, lock: &Lock) {
         .collect();
     if !seen.is_empty() {
         fact(html, "Waits ended", &seen.join(", "));
+    }
+    if let Some(holds) = &lock.holds {
+        if let Some(sites) = hold::sites(holds) {
+            fact(html, "Kept by", &sites);
+        }
+        if let Some(summary) = hold::summary(holds) {
+            fact(html, "Holds", &summary);
+        }
+    }
+    if let Some(text) = lock.runqueue.as_ref().and_then(hold::scheduler) {
+        fact(html, "Scheduler", &text);
     }
 }
 

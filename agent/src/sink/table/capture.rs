@@ -209,6 +209,7 @@ fn details(page: &mut Page, group: &Group<'_>) {
             (&format!("{bars}{mean}"), Style::Plain),
         ]);
     }
+    lock::measured(page, lock);
     if let Some(ended) = outcomes(&lock.outcomes) {
         page.detail("ended", &ended, Style::Plain);
     }

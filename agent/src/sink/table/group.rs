@@ -2,11 +2,11 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
 };
 
 use crate::{
-    model::{Kind, Lock, histogram::Bucket},
+    model::{Kind, Lock, histogram},
     sink::units,
 };
 
@@ -121,20 +121,20 @@ fn sum(first: &Lock, rest: &[&Lock]) -> Lock {
             .flatten()
             .min();
         sum.sites.extend_from_slice(&lock.sites);
+        match (&mut sum.holds, &lock.holds) {
+            (Some(all), Some(one)) => all.add(one),
+            (all @ None, one) => all.clone_from(one),
+            (Some(_), None) => {}
+        }
+        match (&mut sum.runqueue, &lock.runqueue) {
+            (Some(all), Some(one)) => all.add(one),
+            (all @ None, one) => *all = *one,
+            (Some(_), None) => {}
+        }
     }
     sum.waiters_peak = sum.waiters_peak.max(sum.waiters);
-    let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
-    for bucket in rest.iter().chain([&first]).flat_map(|lock| &lock.histogram) {
-        let count = counts.entry(bucket.le_ns.unwrap_or(u64::MAX)).or_default();
-        *count = count.saturating_add(bucket.count);
-    }
-    sum.histogram = counts
-        .into_iter()
-        .map(|(le_ns, count)| Bucket {
-            le_ns: (le_ns != u64::MAX).then_some(le_ns),
-            count,
-        })
-        .collect();
+    let histograms = rest.iter().chain([&first]).map(|lock| &*lock.histogram);
+    sum.histogram = histogram::sum(histograms);
     sum
 }
 
@@ -150,7 +150,7 @@ mod tests {
         lock.waits = 2;
         lock.wait_ns.total = total;
         lock.wait_ns.max = total;
-        lock.histogram = vec![Bucket {
+        lock.histogram = vec![histogram::Bucket {
             le_ns: Some(1024),
             count: 2,
         }];

@@ -5,7 +5,7 @@ use crate::{
         Kind, Lock,
         explanation::{Confidence, Deadlock},
     },
-    sink::{name, text, units},
+    sink::{hold, name, text, units},
 };
 
 use super::page::{Page, Style};
@@ -82,6 +82,21 @@ pub fn holder(page: &mut Page, lock: &Lock) {
         _ => "held by",
     };
     page.detail(verb, &known, Style::Bold);
+}
+
+/// Writes how long the lock is held and by whom, and what of the waiting was the scheduler's doing.
+pub fn measured(page: &mut Page, lock: &Lock) {
+    if let Some(holds) = &lock.holds {
+        if let Some(sites) = hold::sites(holds) {
+            page.detail("kept by", &sites, Style::Plain);
+        }
+        if let Some(summary) = hold::summary(holds) {
+            page.detail("holds", &summary, Style::Plain);
+        }
+    }
+    if let Some(text) = lock.runqueue.as_ref().and_then(hold::scheduler) {
+        page.detail("cpu", &text, Style::Plain);
+    }
 }
 
 /// Writes why the lock is held up, down to the root.

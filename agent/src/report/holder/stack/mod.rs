@@ -152,7 +152,7 @@ fn look(
             running: sleepers.running,
             shown: Vec::new(),
         };
-        let sites = Sites::of(&question.parts.waiters, &mut places, symbols);
+        let sites = Sites::of(&question.parts.waiters, &mut places, symbols, deadline);
         wanted.push((look, question, sites));
     }
     let addresses: HashSet<u64> = wanted

@@ -1,6 +1,6 @@
 //! Places in the code: in which function, how far into it.
 
-use std::{collections::HashSet, rc::Rc};
+use std::{collections::HashSet, rc::Rc, time::Instant};
 
 use super::{
     Known,
@@ -98,11 +98,16 @@ pub struct Sites {
 
 impl Sites {
     /// The sites of these waiters.
-    pub fn of(waiters: &[Sleeper], places: &mut Places, symbols: &mut Symbols) -> Self {
+    pub fn of(
+        waiters: &[Sleeper],
+        places: &mut Places,
+        symbols: &mut Symbols,
+        deadline: Instant,
+    ) -> Self {
         let mut sites = Self::default();
         let mut seen = HashSet::new();
         for waiter in waiters {
-            if seen.len() >= MAX_STACKS {
+            if seen.len() >= MAX_STACKS || Instant::now() >= deadline {
                 break;
             }
             if waiter.stack.is_empty() || !seen.insert(&waiter.stack) {
@@ -145,22 +150,18 @@ fn past<'a>(sites: &HashSet<Place>, mut frames: impl Iterator<Item = &'a Place>)
     Some(frame.function.1.clone())
 }
 
-/// Index of the innermost frame that has code of the application in it; `None` when there is none.
+/// Index of the innermost frame that has code of the application in it; `None` when there is none, or nothing but that:
+/// then it is not known which function calls for the lock.
 fn application(stack: &[RawFrame], space: Space, symbols: &mut Symbols) -> Option<usize> {
     let mut named = Vec::new();
-    // Where the names of each frame end.
-    let mut ends = Vec::new();
-    for frame in stack.iter().take(MAX_FRAMES) {
+    for (index, frame) in stack.iter().take(MAX_FRAMES).enumerate() {
         named.extend(symbols.symbolize(space, std::slice::from_ref(frame)));
-        ends.push(named.len());
+        // As long as all of it is machinery, all of it is given back.
+        if runtime::application_frames(&named).len() < named.len() {
+            return Some(index);
+        }
     }
-    let application = runtime::application_frames(&named);
-    let machinery = named.len().checked_sub(application.len())?;
-    // All of it is machinery, or none: then it is not known which function calls for the lock.
-    if machinery == 0 {
-        return None;
-    }
-    ends.iter().position(|&end| end > machinery)
+    None
 }
 
 #[cfg(test)]

@@ -60,7 +60,8 @@ pub fn rank(shown: &Shown, kind: Kind) -> Option<Rank> {
     match (past, past_caller, has_address) {
         (true, _, true) => Some(Rank::PastAndAddress),
         (false, true, true) => Some(Rank::CallerAndAddress),
-        (true, _, false) => Some(Rank::Past),
+        // Who waits for the next lock may have given this one back in between: no reason to speak of a deadlock.
+        (true, _, false) if !shown.waits => Some(Rank::Past),
         // Who waits may hold the address of what he is going to lock next; who posts, that of the semaphore.
         (false, _, true) if shown.calls.is_some() && !shown.waits && kind != Kind::Semaphore => {
             Some(Rank::CallsAndAddress)
@@ -140,6 +141,11 @@ mod tests {
             ..shown(1, false, false, true)
         };
         assert_eq!(of(&waits), None, "it may want it next");
+        let waits = Shown {
+            waits: true,
+            ..shown(1, true, false, false)
+        };
+        assert_eq!(of(&waits), None, "it may have given it back");
         let maker = Shown {
             calls: None,
             ..shown(1, false, false, true)
