@@ -50,6 +50,10 @@ pub fn wake(source: Source, address: u64, requeue: bool) {
     let slept = hold::end(thread, thread.wake_slot);
     // SAFETY: `lock` is a live element of the array.
     unsafe {
+        // It passes on what it was given, also when nobody waits for it.
+        if (*lock).last_woken_tid == tid {
+            (*lock).last_woken_tid = 0;
+        }
         if (*lock).waiters == 0 {
             return;
         }
@@ -59,8 +63,5 @@ pub fn wake(source: Source, address: u64, requeue: bool) {
         }
         hold::release(source, thread, thread.wake_slot, lock, slept);
         (*lock).last_waker_tid = tid;
-        if (*lock).last_woken_tid == tid {
-            (*lock).last_woken_tid = 0;
-        }
     }
 }

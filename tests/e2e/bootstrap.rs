@@ -1,6 +1,6 @@
 //! Threads that were parked before holdup came.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use holdup_tests::{
     Recording, Workload, holdup,
     report::Outcomes,
@@ -37,12 +37,7 @@ fn waits_that_go_on_all_the_time() -> Result<()> {
             parked.function,
             lock.stacks()
         );
-        let holder = lock.holder.as_ref().map(|holder| holder.tid);
-        ensure!(
-            holder == parked.holder,
-            "{mode}: holder {holder:?}, truth {:?}",
-            parked.holder
-        );
+        parked.check_holder(lock.holder.as_ref()).context(mode)?;
         let process = capture
             .processes
             .iter()

@@ -353,13 +353,13 @@ fn readers_behind_a_writer() -> Result<()> {
     scene.end()
 }
 
-/// Readers and writers are two rows of one lock; each has the explanation, and nobody counts twice.
+/// Readers and writers are two rows of one lock; each has an explanation, and nobody counts twice.
 #[test]
 fn readers_and_writers_behind_a_writer() -> Result<()> {
     let scene = Scene::of(&["readers_and_writers"])?;
     for kind in ["rwlock_read", "rwlock_write"] {
         let explanation = at_the_holder(&scene, kind, &["blocked"], "stuck")?;
-        explanation.says(&["5 threads wait for rwlock `table_lock`"])?;
+        explanation.says(&["in all 5 threads wait behind it"])?;
     }
     scene.end()
 }

@@ -1,5 +1,6 @@
 //! End-to-end tests of `holdup`: real programs, real eBPF, exact numbers. How they work: [`holdup_tests`].
 
+mod across;
 mod bootstrap;
 mod command;
 mod concurrent;
@@ -8,6 +9,7 @@ mod errors;
 mod explain;
 mod filters;
 mod formats;
+mod holders;
 mod holds;
 mod languages;
 mod lifecycle;

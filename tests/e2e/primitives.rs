@@ -119,12 +119,9 @@ impl Observed {
             );
         }
         if demands.holder {
-            let holder = now.holder.as_ref();
-            ensure!(
-                holder.map(|holder| holder.tid) == parked.holder,
-                "snapshot: holder {holder:?}, truth {:?}",
-                parked.holder
-            );
+            parked
+                .check_holder(now.holder.as_ref())
+                .context("snapshot")?;
         }
 
         let lock = capture

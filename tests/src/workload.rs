@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     child::{Guarded, Lines},
-    report::Outcomes,
+    report::{Holder, Outcomes},
 };
 
 /// A running workload; killed when dropped.
@@ -142,10 +142,30 @@ pub struct Parked {
     pub kind: String,
     /// Function that a report must name.
     pub function: String,
-    /// Thread that holds the lock, when a report can know it.
+    /// Thread that holds the lock, when the lock says so.
     pub holder: Option<u32>,
+    /// Thread that holds the lock, or that everybody waits for, when the workload knows.
+    pub holder_truth: Option<u32>,
     /// Threads that wait.
     pub waiters: Vec<u32>,
+}
+
+impl Parked {
+    /// Fails unless a report's holder is the one that the lock names, or if it names none, nobody or the right guess.
+    ///
+    /// # Errors
+    /// With both.
+    pub fn check_holder(&self, holder: Option<&Holder>) -> Result<()> {
+        let is_right = match (self.holder, holder) {
+            (known, None) => known.is_none(),
+            (Some(known), Some(holder)) => holder.tid == known && holder.confidence == "exact",
+            (None, Some(holder)) => {
+                Some(holder.tid) == self.holder_truth && holder.confidence != "exact"
+            }
+        };
+        ensure!(is_right, "holder {holder:?}, truth {self:?}");
+        Ok(())
+    }
 }
 
 /// Last event of a workload that releases [`Parked`] threads: how often the waiting function returned what.

@@ -1,7 +1,7 @@
 /* primitives MODE WAITERS [--heap] [--timeout-ms MS]: one lock of every kind that the C library has. A holder keeps it,
  * WAITERS threads park on it, and on a byte from the test it is released to all of them.
  *
- *   ready   -> go -> parked {address, futex, kind, function, holder, waiters[]} -> go -> truth -> go -> leaves
+ *   ready   -> go -> parked {address, futex, kind, function, holder, holder_truth, waiters[]} -> go -> truth -> go -> leaves
  *
  * With --timeout-ms the waiters give up by themselves, and there is no `parked` in between. Each call into the library
  * is made by a function of its own name, `function`, that a report must name.
@@ -313,7 +313,7 @@ static void report_parked(void) {
     } else {
         printf("null");
     }
-    printf(",\"waiters\":[");
+    printf(",\"holder_truth\":%d,\"waiters\":[", holder_tid);
     for (long index = 0; index < waiter_count; index++) {
         printf("%s%d", index ? "," : "", waiter_tids[index]);
     }

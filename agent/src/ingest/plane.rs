@@ -1,7 +1,7 @@
 //! The data plane as the rest of the agent sees it: maps opened once, with a method for each thing that is read.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     io,
     time::{Duration, Instant},
 };
@@ -181,6 +181,15 @@ impl Plane {
     pub fn parked(&self) -> Result<Vec<(u32, Thread)>, PlaneError> {
         let more = self.map::<HashMap<&MapData, u32, Thread>>("MORE_THREADS")?;
         Ok(self.threads.parked(&more))
+    }
+
+    /// These threads, waiting or not, as far as the kernel side has them on record.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn threads(&self, tids: &HashSet<u32>) -> Result<BTreeMap<u32, Thread>, PlaneError> {
+        let more = self.map::<HashMap<&MapData, u32, Thread>>("MORE_THREADS")?;
+        Ok(self.threads.these(&more, tids))
     }
 
     /// Loss counters by name, the kernel's own included.

@@ -1,6 +1,10 @@
 //! Threads that waited or woke, as the kernel side has them on record.
 
-use std::{io, os::fd::AsFd};
+use std::{
+    collections::{BTreeMap, HashSet},
+    io,
+    os::fd::AsFd,
+};
 
 use aya::maps::{HashMap, MapData};
 use holdup_abi::thread::{IDLE, Thread};
@@ -23,14 +27,32 @@ impl ThreadTable {
     /// Every thread in a wait, with its id; `more` is the hash. Threads that come or go meanwhile may be missed.
     #[must_use]
     pub fn parked(&self, more: &HashMap<&MapData, u32, Thread>) -> Vec<(u32, Thread)> {
-        let placed = self
-            .0
-            .iter()
-            .filter(|(_, thread)| thread.tid != 0)
-            .map(|(_, thread)| (thread.tid, thread));
-        placed
+        self.placed()
             .chain(more.iter().filter_map(Result::ok))
             .filter(|(_, thread)| thread.state != IDLE)
             .collect()
+    }
+
+    /// Those of these threads that are on record, waiting or not, by id.
+    #[must_use]
+    pub fn these(
+        &self,
+        more: &HashMap<&MapData, u32, Thread>,
+        tids: &HashSet<u32>,
+    ) -> BTreeMap<u32, Thread> {
+        let elsewhere = tids
+            .iter()
+            .filter_map(|tid| Some((*tid, more.get(tid, 0).ok()?)));
+        self.placed()
+            .filter(|(tid, _)| tids.contains(tid))
+            .chain(elsewhere)
+            .collect()
+    }
+
+    fn placed(&self) -> impl Iterator<Item = (u32, Thread)> {
+        self.0
+            .iter()
+            .filter(|(_, thread)| thread.tid != 0)
+            .map(|(_, thread)| (thread.tid, thread))
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Frame, Kind,
-    explanation::Explanation,
+    explanation::{Confidence, Explanation, LockRef},
     hex,
     histogram::Bucket,
     hold::{Holds, Runqueue},
@@ -50,12 +50,30 @@ pub struct Site {
 /// Who holds a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
+    /// Process id: another one than the lock's when processes share the lock; null when the thread is gone and nobody
+    /// knows where it was.
+    #[serde(default)]
+    pub pid: Option<u32>,
     /// Thread id.
     pub tid: u32,
     /// Thread name; empty when the thread is gone.
     pub comm: String,
     /// The evidence, e.g. `glibc mutex owner word`, `priority-inheritance futex word`, `glibc rwlock writer word`.
     pub known_by: String,
+    /// How well it is known: written down by the lock, seen to happen, or concluded from circumstances.
+    #[serde(default = "written")]
+    pub confidence: Confidence,
+    /// For how long it has been the holder, in nanoseconds; null when not known.
+    #[serde(default)]
+    pub since_ns: Option<u64>,
+    /// `since_ns` is a lower bound.
+    #[serde(default)]
+    pub since_is_at_least: bool,
+}
+
+/// Documents from before there was any other evidence have owner words only.
+const fn written() -> Confidence {
+    Confidence::Exact
 }
 
 /// One lock of one process.
@@ -75,7 +93,7 @@ pub struct Lock {
     /// Why `kind` and `runtime` are what they are, in one short sentence.
     #[serde(default)]
     pub evidence: String,
-    /// `name` or `name+0x10` for a lock in static storage.
+    /// `name` or `name+0x10` for a lock in static storage, or in a named object of memory that processes share.
     pub symbol: Option<String>,
     /// Innermost application frame of the heaviest site, e.g. `refresh config.c:88`; a readable name for the lock.
     pub site: Option<String>,
@@ -119,4 +137,15 @@ pub struct Lock {
     /// Why it is held up, down to the root; null when nobody waits.
     #[serde(default)]
     pub explanation: Option<Explanation>,
+}
+
+impl Lock {
+    /// What explanations call it.
+    #[must_use]
+    pub const fn name(&self) -> LockRef {
+        LockRef {
+            pid: self.pid,
+            address: self.address,
+        }
+    }
 }

@@ -16,11 +16,14 @@ use holdup_abi::{
 use super::{
     engine::Engine,
     explain,
+    holder::{self, Around, history::History, looks},
     holds::Measured,
     lock::{self, Assembled, Sources, Word},
+    snapshot::Seen,
     waiter::{self, Waiter},
 };
 use crate::{
+    explain::graph::Explained,
     ingest::{
         census,
         clock::monotonic_ns,
@@ -145,11 +148,12 @@ pub fn build(
             symbols: &mut engine.symbols,
             processes: &engine.processes,
             keepsakes: &engine.keepsakes,
+            sharers: &engine.sharers,
             now_ns,
             watched_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
         },
     );
-    let causes = explain::explain(&mut assembled);
+    let causes = causes(&mut assembled, plane, engine, now_ns);
     let mut loss = plane.losses()?;
     loss.extend(engine.losses());
     loss.insert("waiters_not_unwound".into(), without_stack);
@@ -164,6 +168,42 @@ pub fn build(
         locks: assembled.locks,
         root_blockers: causes.root_blockers,
         deadlocks: causes.deadlocks,
+    })
+}
+
+/// Who holds what, and why: both from looks at what goes on, nobody stopped.
+fn causes(
+    assembled: &mut Assembled,
+    plane: &mut Plane,
+    engine: &mut Engine,
+    now_ns: u64,
+) -> Explained {
+    let tasks = if plane.has_census() && !assembled.threads.is_empty() {
+        plane.census().unwrap_or_default()
+    } else {
+        Vec::new()
+    };
+    let seen: Vec<Seen> = tasks
+        .into_iter()
+        .map(|task| Seen {
+            task,
+            asleep_since_ns: plane.asleep_since_ns(&task),
+        })
+        .collect();
+    let history = History::read(plane, &assembled.parts);
+    holder::find(
+        assembled,
+        &mut Around {
+            seen: &seen,
+            again: &mut || plane.census().unwrap_or_default(),
+            history: Some(&history),
+            symbols: Some(&mut engine.symbols),
+            now_ns,
+        },
+    );
+    explain::explain(assembled, engine, |assembled| {
+        let now = History::read(plane, &assembled.parts);
+        looks::recorded(assembled, &history, &now)
     })
 }
 

@@ -8,6 +8,7 @@ use super::{
     holds::Gathered,
     lock::space_of,
     process::Processes,
+    reach::sharers::Sharers,
     stacks::Stacks,
     verdict::Keepsake,
     waiter::{self, Waiter},
@@ -43,6 +44,10 @@ pub struct Engine {
     pub processes: Processes,
     /// Memory around futex words.
     pub keepsakes: HashMap<LockKey, Keepsake>,
+    /// Processes that share memory, as of the report that is being made.
+    pub sharers: Sharers,
+    /// Chains into other processes that were not followed further, within the bounds.
+    pub chains_cut: u64,
     undecodable: u64,
 }
 
@@ -55,6 +60,8 @@ impl Default for Engine {
             sample_interval_ns: 0,
             processes: Processes::default(),
             keepsakes: HashMap::new(),
+            sharers: Sharers::default(),
+            chains_cut: 0,
             undecodable: 0,
         }
     }
@@ -139,6 +146,8 @@ impl Engine {
 
     /// Reads the surroundings of all words that are waited for now, at once: holders change while stacks are unwound.
     pub fn look_again(&mut self, waiters: &[Waiter]) {
+        // What they share is asked after the words were read: a process that is not there then did not write them.
+        self.sharers = Sharers::default();
         let mut looked = HashSet::new();
         for waiter in waiters {
             if looked.insert(waiter.key) && self.keepsakes.len() < MAX_KEEPSAKES {
@@ -172,6 +181,7 @@ impl Engine {
             .map(|(name, count)| (name.to_owned(), count))
             .collect();
         losses.insert("records_undecodable".into(), self.undecodable);
+        losses.insert("chains_cut".into(), self.chains_cut);
         let overflow = self.stacks.overflow() + self.gathered.overflow();
         losses.insert("stacks_overflow".into(), overflow);
         losses

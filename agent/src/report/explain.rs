@@ -2,10 +2,19 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use super::lock::Assembled;
+use super::{
+    engine::Engine,
+    holder::{
+        looks::{self, Looks},
+        parts::Row,
+        waker,
+    },
+    lock::Assembled,
+    reach::{self, BETWEEN, Reached, place::Place, prune},
+};
 use crate::{
     explain::{
         doing::{self, Activity, Doing, Object},
@@ -16,105 +25,138 @@ use crate::{
         net::Address,
     },
     model::{
-        self,
+        self, Kind,
         explanation::{Confidence, LinkKind, LockRef, Progress},
     },
 };
 
 /// Holders that are looked at: those of the locks with most waiters.
 const MAX_HOLDERS: usize = 256;
-/// Time between the two looks: what did not move in it is called stuck.
-const BETWEEN: Duration = Duration::from_millis(50);
-/// Time for each look; what is not looked at by then is left out. Some milliseconds are usual: this is for machines on
-/// which we hardly get a CPU, for a root that is not found is an answer missed.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// Explains every lock that somebody waits for, and ranks the roots.
+/// Explains every lock that somebody waits for, and ranks the roots. `look` looks at the locks for the second time, and
+/// tells what has changed since the first.
 #[must_use]
-pub fn explain(assembled: &mut Assembled) -> Explained {
-    let doings = look_at(&holders(&assembled.locks));
-    // One step further: what the first thread of each process at the other end does stands for the process.
-    let ends: BTreeSet<(u32, u32)> = doings
-        .iter()
-        .flat_map(Doing::leads)
-        .map(|peer| (peer.pid, peer.pid))
-        .take(MAX_HOLDERS)
-        .collect();
-    let ends = look_at(&ends);
-    let explained = graph::explain(&facts(assembled, &doings, &ends));
+pub fn explain(
+    assembled: &mut Assembled,
+    engine: &mut Engine,
+    look: impl FnOnce(&Assembled) -> Looks,
+) -> Explained {
+    let began = Instant::now();
+    let reached = reach::reach(assembled, holders(assembled), engine);
+    let looks = match looks::rows(assembled).next() {
+        Some(_) => {
+            std::thread::sleep(BETWEEN.saturating_sub(began.elapsed()));
+            look(assembled)
+        }
+        None => Looks::new(),
+    };
+    forget(&mut assembled.locks, &looks);
+    let mut facts = facts(assembled, &looks, &reached);
+    prune::prune(&mut facts);
+    let mut explained = graph::explain(&facts);
     for lock in assembled.locks.iter_mut().filter(|lock| lock.waiters > 0) {
-        // Not taken out: the readers and the writers of one lock have a row each.
-        lock.explanation = explained.locks.get(&name_of(lock)).cloned();
+        // The readers and the writers of one lock have a row each.
+        lock.explanation = explained.locks.remove(&row_of(lock));
     }
+    let listed = assembled.locks.iter().map(model::Lock::name).collect();
+    prune::unlist(&mut explained.root_blockers, &listed);
     explained
 }
 
-const fn name_of(lock: &model::Lock) -> LockRef {
-    LockRef {
-        pid: lock.pid,
-        address: lock.address,
+/// Of a lock that was handed on meanwhile, only its own record says who has it.
+fn forget(locks: &mut [model::Lock], looks: &Looks) {
+    for lock in locks {
+        let moved = looks
+            .get(&row_of(lock))
+            .is_some_and(|(first, second)| second.handoffs > first.handoffs);
+        let written = |holder: &model::Holder| holder.confidence == Confidence::Exact;
+        if moved && !lock.holder.as_ref().is_some_and(written) {
+            lock.holder = None;
+        }
     }
+}
+
+const fn row_of(lock: &model::Lock) -> Row {
+    (lock.name(), lock.kind)
 }
 
 /// Holders of the locks that most threads wait for.
-fn holders(locks: &[model::Lock]) -> BTreeSet<(u32, u32)> {
-    let mut held: Vec<(&model::Lock, u32)> = locks
+fn holders(assembled: &Assembled) -> BTreeSet<(u32, u32)> {
+    let mut held: Vec<(&model::Lock, ThreadId)> = assembled
+        .locks
         .iter()
-        .filter(|lock| lock.waiters > 0)
-        .filter_map(|lock| Some((lock, lock.holder.as_ref()?.tid)))
+        .filter(|lock| lock.waiters > 0 && !assembled.abandoned.contains(&lock.name()))
+        .filter_map(|lock| Some((lock, holder(lock)?)))
         .collect();
     held.sort_by_key(|(lock, _)| std::cmp::Reverse(lock.waiters));
     held.truncate(MAX_HOLDERS);
-    held.iter().map(|(lock, tid)| (lock.pid, *tid)).collect()
+    held.iter().map(|(_, id)| (id.pid, id.tid)).collect()
 }
 
-/// Two looks at each thread, nobody stopped.
-fn look_at(threads: &BTreeSet<(u32, u32)>) -> Vec<Doing> {
-    if threads.is_empty() {
-        return Vec::new();
+/// The thread that holds a lock. One that is gone is looked for where it was waited for.
+fn holder(lock: &model::Lock) -> Option<ThreadId> {
+    let holder = lock.holder.as_ref()?;
+    Some(ThreadId {
+        pid: holder.pid.unwrap_or(lock.pid),
+        tid: holder.tid,
+    })
+}
+
+fn facts(near: &Assembled, looks: &Looks, reached: &Reached) -> Facts {
+    let mut facts = Facts::default();
+    let cut = reached.cut.iter();
+    facts
+        .processes
+        .extend(cut.map(|(&pid, comm)| not_looked_at(pid, comm)));
+    // What the first thread of a process at the other end does stands for the process.
+    let firsts = reached.doings.iter().filter(|doing| doing.pid == doing.tid);
+    facts.processes.extend(firsts.map(process_fact));
+    locks(&mut facts, near, looks, reached, false);
+    locks(&mut facts, &reached.far, &Looks::new(), reached, true);
+    for doing in &reached.doings {
+        let waits = reached.wait(near, doing.tid).is_some();
+        let now_in_futex = doing.call.as_ref().is_some_and(|call| call.futex.is_some());
+        if now_in_futex && !waits {
+            facts.threads.push(moved_on(doing));
+            continue;
+        }
+        facts.threads.push(thread_fact(doing));
+        // What a thread that waits for a lock sleeps in is that lock.
+        if !waits {
+            blocks(doing, reached, &mut facts);
+        }
     }
-    let threads: Vec<(u32, u32)> = threads.iter().copied().collect();
-    let first = doing::observe(&threads, Instant::now() + LOOK);
-    std::thread::sleep(BETWEEN);
-    let second = doing::observe(&threads, Instant::now() + LOOK);
-    first
-        .iter()
-        .zip(&second)
-        .map(|(first, second)| doing::conclude(first, second))
-        .collect()
+    facts
 }
 
-fn facts(assembled: &Assembled, doings: &[Doing], ends: &[Doing]) -> Facts {
-    let mut facts = Facts {
-        processes: ends.iter().map(process_fact).collect(),
-        ..Default::default()
-    };
+/// Locks with their waits and holds.
+fn locks(facts: &mut Facts, assembled: &Assembled, looks: &Looks, reached: &Reached, far: bool) {
     let sites: HashMap<LockRef, Option<String>> = assembled
         .locks
         .iter()
-        .map(|lock| (name_of(lock), lock.site.clone()))
+        .map(|lock| (lock.name(), lock.site.clone()))
         .collect();
     for lock in assembled.locks.iter().filter(|lock| lock.waiters > 0) {
-        facts.locks.push(lock_fact(lock));
-        if let Some(holder) = &lock.holder {
-            facts.holds.push(Hold {
-                lock: name_of(lock),
-                thread: ThreadId {
-                    pid: lock.pid,
-                    tid: holder.tid,
-                },
-                // Owner words are written by the lock itself.
-                confidence: Confidence::Exact,
-                known_by: holder.known_by.clone(),
-                since_ns: None,
-                at_least: false,
-                site: None,
-                any: false,
-            });
+        let abandoned = assembled.abandoned.contains(&lock.name());
+        let place = assembled.places.get(&lock.name());
+        facts.locks.push(facts::Lock {
+            looks: looks.get(&row_of(lock)).copied(),
+            abandoned,
+            shared: place.map(Place::key),
+            far,
+            ..lock_fact(lock)
+        });
+        let is_stale = reached.stale.holds.contains(&lock.name());
+        if let (Some(by), Some(thread), false, false) =
+            (&lock.holder, holder(lock), abandoned, is_stale)
+        {
+            held(lock, by, thread, facts);
         }
     }
     // A thread that ran between the looks waits for something else by now, perhaps for what it was seen to hold.
     for (&tid, wait) in assembled.threads.iter().filter(|(_, wait)| wait.steady) {
+        if reached.stale.waits.contains(&tid) {
+            continue;
+        }
         let lock = LockRef {
             pid: wait.pid,
             address: wait.address,
@@ -128,25 +170,41 @@ fn facts(assembled: &Assembled, doings: &[Doing], ends: &[Doing]) -> Facts {
             confidence: Confidence::Exact,
         });
     }
-    for doing in doings {
-        let waits = assembled.threads.contains_key(&doing.tid);
-        let now_in_futex = doing.call.as_ref().is_some_and(|call| call.futex.is_some());
-        if now_in_futex && !waits {
-            facts.threads.push(moved_on(doing));
-            continue;
-        }
-        facts.threads.push(thread_fact(doing));
-        // What a thread that waits for a lock sleeps in is that lock.
-        if !waits {
-            blocks(doing, &mut facts);
-        }
+}
+
+/// Who has the lock; or who is to signal it, where that is what its waiters wait for.
+fn held(lock: &model::Lock, holder: &model::Holder, thread: ThreadId, facts: &mut Facts) {
+    if holder.known_by == waker::KNOWN_BY {
+        facts.blocks.push(Block {
+            from: Id::Lock(lock.name()),
+            to: Id::Thread(thread),
+            kind: LinkKind::ProducedBy,
+            confidence: holder.confidence,
+            text: format!(
+                "signalled last ({} to do so again) by",
+                holder.confidence.as_str()
+            ),
+            since_ns: None,
+            site: None,
+            any: true,
+        });
+        return;
     }
-    facts
+    facts.holds.push(Hold {
+        lock: lock.name(),
+        thread,
+        confidence: holder.confidence,
+        known_by: holder.known_by.clone(),
+        since_ns: holder.since_ns,
+        at_least: holder.since_is_at_least,
+        site: None,
+        any: lock.kind == Kind::Semaphore,
+    });
 }
 
 fn lock_fact(lock: &model::Lock) -> facts::Lock {
     facts::Lock {
-        id: name_of(lock),
+        id: lock.name(),
         kind: lock.kind,
         name: lock
             .symbol
@@ -157,6 +215,7 @@ fn lock_fact(lock: &model::Lock) -> facts::Lock {
         oldest_wait_ns: lock.oldest_wait_ns,
         oldest_is_at_least: lock.oldest_is_at_least,
         shared: None,
+        far: false,
         abandoned: false,
         looks: None,
     }
@@ -195,6 +254,16 @@ fn process_fact(doing: &Doing) -> facts::Process {
     }
 }
 
+fn not_looked_at(pid: u32, comm: &str) -> facts::Process {
+    facts::Process {
+        pid,
+        comm: comm.to_owned(),
+        activity: facts::Activity::Unknown,
+        text: "was not looked at".to_owned(),
+        progress: Progress::Unknown,
+    }
+}
+
 const fn activity(doing: &Doing) -> facts::Activity {
     match &doing.activity {
         Activity::Running { .. } | Activity::Runnable => facts::Activity::Runs,
@@ -217,13 +286,15 @@ const fn progress(doing: &Doing) -> Progress {
 }
 
 /// Leads on to the processes at the other ends, and to what lies outside this machine.
-fn blocks(doing: &Doing, facts: &mut Facts) {
+fn blocks(doing: &Doing, reached: &Reached, facts: &mut Facts) {
     let from = Id::Thread(ThreadId {
         pid: doing.pid,
         tid: doing.tid,
     });
-    let several = doing.endpoints.len() > 1;
-    for peer in doing.leads() {
+    let ends = reached.ends(doing);
+    // Any one of several descriptors will do, and of several processes at the other end of one.
+    let several = doing.endpoints.len() > 1 || ends.len() > 1;
+    for end in ends {
         let kind = match doing.endpoints.first().map(|endpoint| &endpoint.object) {
             Some(Object::Pipe { .. } | Object::Fifo { .. } | Object::Socket { .. }) => {
                 LinkKind::PeerOf
@@ -232,10 +303,9 @@ fn blocks(doing: &Doing, facts: &mut Facts) {
         };
         facts.blocks.push(Block {
             from: from.clone(),
-            to: Id::Process(peer.pid),
+            to: end.to,
             kind,
-            // Seen in the tables of the kernel, but that the process will answer is a guess.
-            confidence: Confidence::Observed,
+            confidence: end.confidence,
             text: String::new(),
             since_ns: None,
             site: None,
@@ -244,20 +314,27 @@ fn blocks(doing: &Doing, facts: &mut Facts) {
     }
     // Who was not looked for is not known to be elsewhere.
     let endpoints = doing.endpoints.iter().filter(|_| !doing.is_partial);
-    for endpoint in endpoints {
-        if let Some(name) = outside(endpoint) {
-            facts.blocks.push(Block {
-                from: from.clone(),
-                to: Id::Endpoint(name),
-                kind: LinkKind::BlockedIn,
-                confidence: Confidence::Exact,
-                text: String::new(),
-                since_ns: None,
-                site: None,
-                any: several,
-            });
-        }
+    for name in endpoints.filter_map(outside) {
+        facts.blocks.push(Block {
+            from: from.clone(),
+            to: Id::Endpoint(name),
+            kind: LinkKind::BlockedIn,
+            confidence: Confidence::Exact,
+            text: String::new(),
+            since_ns: None,
+            site: None,
+            any: several,
+        });
     }
+}
+
+/// Whether a thread waits for something outside this machine.
+pub(super) fn leads_outside(doing: &Doing) -> bool {
+    !doing.is_partial
+        && doing
+            .endpoints
+            .iter()
+            .any(|endpoint| outside(endpoint).is_some())
 }
 
 /// What to call the other end of a connection that no process here has; `None` when it is no such connection.

@@ -1,21 +1,34 @@
 //! Putting locks together: futex words with their statistics, waiters and call paths become [`model::Lock`]s.
 
-use std::{collections::BTreeMap, collections::HashMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    rc::Rc,
+};
 
 use holdup_abi::lock::{self as abi, LockKey};
 
 use super::{
     apportion::apportion,
+    holder::{
+        owner,
+        parts::{self, Parts, Row},
+    },
     holds::{self, Measured},
-    name,
+    identify, name,
     process::Processes,
+    reach::{
+        place::{Place, Sharing},
+        sharers::Sharers,
+    },
     stacks::{RawStack, Tally},
     verdict::{self, Keepsake, Subject},
     waiter::Waiter,
 };
 use crate::{
-    model::{self, Frame, Holder, Kind, Outcomes, Site, histogram::Bucket, lock::WaitNs},
-    runtime::{self, Verdict, identity},
+    model::{
+        self, Frame, Kind, Outcomes, Site, explanation::LockRef, histogram::Bucket, lock::WaitNs,
+    },
+    runtime::{self, Verdict},
     symbol::{Space, Symbols},
 };
 
@@ -46,6 +59,8 @@ pub struct Sources<'a> {
     pub processes: &'a Processes,
     /// Memory around words, by word.
     pub keepsakes: &'a HashMap<LockKey, Keepsake>,
+    /// Who can hold locks in shared memory.
+    pub sharers: &'a Sharers,
     /// Now on the monotonic clock, in nanoseconds.
     pub now_ns: u64,
     /// How long we watched, in nanoseconds: what a wait that goes on counts for at most when locks are ranked.
@@ -53,9 +68,10 @@ pub struct Sources<'a> {
 }
 
 /// A word with what it turned out to be.
-struct Judged {
-    word: Word,
-    verdict: Verdict,
+pub(super) struct Judged {
+    pub word: Word,
+    pub verdict: Verdict,
+    pub sharing: Sharing,
 }
 
 /// What a thread waits for.
@@ -82,17 +98,26 @@ pub struct Assembled {
     pub locks: Vec<model::Lock>,
     /// By thread id: what it waits for.
     pub threads: HashMap<u32, Wait>,
+    /// Where locks lie that processes share.
+    pub places: HashMap<LockRef, Place>,
     /// By process: waiting threads by kind.
     pub parked: HashMap<Space, BTreeMap<String, u64>>,
+    /// Words and waiters of the locks that somebody waits for.
+    pub parts: HashMap<Row, Parts>,
+    /// Locks whose owner is dead, though its id is not.
+    pub abandoned: HashSet<LockRef>,
 }
+
+/// Words by process id, generation, address and kind of the lock that they belong to.
+pub(super) type Groups = BTreeMap<(u32, u32, u64, Kind), Vec<Judged>>;
 
 /// Assembles all words. Words that belong to the same lock object (the two groups of a condition variable) are merged.
 #[must_use]
 pub fn assemble(words: Vec<Word>, sources: &mut Sources<'_>) -> Assembled {
     let mut assembled = Assembled::default();
-    let mut groups: BTreeMap<(u32, u32, u64, Kind), Vec<Judged>> = BTreeMap::new();
+    let mut groups: Groups = BTreeMap::new();
     for word in words {
-        let verdict = judge(&word, sources);
+        let (verdict, sharing) = judge(&word, sources);
         let space = space_of(&word.key);
         for waiter in &word.waiters {
             let wait = Wait {
@@ -110,14 +135,26 @@ pub fn assemble(words: Vec<Word>, sources: &mut Sources<'_>) -> Assembled {
             *parked.entry(verdict.kind.as_str().to_owned()).or_default() += 1;
         }
         let key = (space.pid, space.generation, verdict.address, verdict.kind);
-        groups
-            .entry(key)
-            .or_default()
-            .push(Judged { word, verdict });
+        groups.entry(key).or_default().push(Judged {
+            word,
+            verdict,
+            sharing,
+        });
     }
+    assembled.parts = parts::of(&groups);
     let mut locks: Vec<(u128, model::Lock)> = groups
         .into_values()
-        .filter_map(|group| build(group, sources))
+        .filter_map(|group| {
+            let place = identify::place(group.iter().map(|judged| {
+                let inside = judged.word.key.address.checked_sub(judged.verdict.address);
+                (inside, &judged.sharing)
+            }));
+            let (rank, lock) = build(group, place.as_ref(), sources)?;
+            if let Some(place) = place {
+                assembled.places.insert(lock.name(), place);
+            }
+            Some((rank, lock))
+        })
         .collect();
     locks.sort_by(|(left, a), (right, b)| right.cmp(left).then_with(|| a.id.cmp(&b.id)));
     assembled.locks = locks.into_iter().map(|(_, lock)| lock).collect();
@@ -133,8 +170,10 @@ pub const fn space_of(key: &LockKey) -> Space {
     }
 }
 
-fn judge(word: &Word, sources: &mut Sources<'_>) -> Verdict {
+fn judge(word: &Word, sources: &mut Sources<'_>) -> (Verdict, Sharing) {
     let space = space_of(&word.key);
+    let mapping = sources.symbols.mapping(space, word.key.address);
+    let sharing = Sharing::of(mapping.as_ref(), word.key.address);
     let frames = sources.symbols.symbolize(space, &heaviest(word));
     let example = word.waiters.first();
     let (op, value) = match (example, &word.stats) {
@@ -150,6 +189,8 @@ fn judge(word: &Word, sources: &mut Sources<'_>) -> Verdict {
         frames: &frames,
         comm: example.map_or("", |waiter| &waiter.comm),
         alive: sources.processes.is_alive(space),
+        sharing: &sharing,
+        sharers: sources.sharers,
         keepsake: sources.keepsakes.get(&word.key),
         fresh: example.is_some(),
     };
@@ -165,7 +206,7 @@ fn judge(word: &Word, sources: &mut Sources<'_>) -> Verdict {
             verdict.dead_owner = None;
         }
     }
-    verdict
+    (verdict, sharing)
 }
 
 /// The call path that most time is spent on. With a thread waiting, its own: the stack pointer must fit the frames.
@@ -192,7 +233,11 @@ fn heaviest(word: &Word) -> RawStack {
 }
 
 /// One lock with its rank: all time waited, finished or not.
-fn build(group: Vec<Judged>, sources: &mut Sources<'_>) -> Option<(u128, model::Lock)> {
+fn build(
+    group: Vec<Judged>,
+    place: Option<&Place>,
+    sources: &mut Sources<'_>,
+) -> Option<(u128, model::Lock)> {
     let first = group.first()?;
     let space = space_of(&first.word.key);
     let (address, kind, runtime) = (
@@ -201,21 +246,7 @@ fn build(group: Vec<Judged>, sources: &mut Sources<'_>) -> Option<(u128, model::
         first.verdict.runtime,
     );
     let evidence = first.verdict.evidence.clone();
-    let owner = group.iter().find_map(|judged| judged.verdict.owner.clone());
-    let owner = owner.filter(|owner| !moved_on(&group, owner.tid));
-    let holder = owner.map(|owner| Holder {
-        tid: owner.tid,
-        comm: sources.processes.thread_comm(space.pid, owner.tid),
-        known_by: owner.known_by.to_owned(),
-    });
-    let dead = group.iter().find_map(|judged| judged.verdict.dead_owner);
-    let holder = holder.or_else(|| {
-        dead.map(|tid| Holder {
-            tid,
-            comm: String::new(),
-            known_by: "owner word; the thread has ended".to_owned(),
-        })
-    });
+    let holder = owner::holder(&group, space.pid, place.is_some(), sources.processes);
     let sum = Sum::of(&group, sources.now_ns, sources.watched_ns);
     let sites = sites(&group, &sum, space, sources);
     // The heaviest one that is known.
@@ -223,7 +254,7 @@ fn build(group: Vec<Judged>, sources: &mut Sources<'_>) -> Option<(u128, model::
         .iter()
         .find(|(stack, _)| !stack.is_empty())
         .map(|(stack, site)| (Rc::clone(stack), site.frames.clone()));
-    let (id, symbol) = identify(space, address, kind, lead.as_ref(), sources.symbols);
+    let (id, symbol) = identify::identify(space, address, kind, place, lead.as_ref(), sources);
     let site = lead
         .as_ref()
         .and_then(|(_, frames)| runtime::application_frames(frames).first())
@@ -265,15 +296,6 @@ fn build(group: Vec<Judged>, sources: &mut Sources<'_>) -> Option<(u128, model::
     Some((rank, lock))
 }
 
-/// Whether the owner was seen waiting for this very lock, and has run since: the lock went from hand to hand between the
-/// two looks. One that has slept through both is in a deadlock with itself, and is reported.
-fn moved_on(group: &[Judged], owner: u32) -> bool {
-    let waiters = group.iter().flat_map(|judged| &judged.word.waiters);
-    waiters
-        .filter(|waiter| waiter.tid == owner)
-        .any(|waiter| !waiter.steady)
-}
-
 /// Statistics of the words of one lock, added up.
 #[derive(Default)]
 struct Sum {
@@ -296,7 +318,7 @@ struct Sum {
 impl Sum {
     fn of(group: &[Judged], now_ns: u64, watched_ns: u64) -> Self {
         let mut sum = Self::default();
-        for Judged { word, verdict } in group {
+        for Judged { word, verdict, .. } in group {
             if let Some(stats) = &word.stats {
                 sum.add(stats, now_ns);
                 // The words of a reader-writer lock are waited on side by side, those of a condition variable in turn.
@@ -466,42 +488,4 @@ fn sites(
         })
     });
     sites
-}
-
-/// Stable id, and the symbol of a lock in static storage.
-fn identify(
-    space: Space,
-    address: u64,
-    kind: Kind,
-    lead: Option<&(RawStack, Vec<Frame>)>,
-    symbols: &mut Symbols,
-) -> (String, Option<String>) {
-    if let Some(location) = symbols.locate(space, address) {
-        let module = location.build_id.as_deref().unwrap_or(&location.module);
-        return (
-            identity::static_lock(module, location.offset, kind),
-            location.symbol,
-        );
-    }
-    let Some((stack, frames)) = lead else {
-        return (identity::wait_site(kind, &[]), None);
-    };
-    // Build ids by module path: frames carry paths, which differ between machines.
-    let modules: HashMap<String, String> = stack
-        .iter()
-        .filter_map(|frame| symbols.locate(space, frame.address))
-        .filter_map(|location| Some((location.module, location.build_id?)))
-        .collect();
-    let place: Vec<(Option<&str>, u64)> = runtime::application_frames(frames)
-        .iter()
-        .take(identity::SITE_FRAMES)
-        .map(|frame| {
-            let module = frame.module.as_deref();
-            (
-                module.map(|path| modules.get(path).map_or(path, String::as_str)),
-                frame.offset,
-            )
-        })
-        .collect();
-    (identity::wait_site(kind, &place), None)
 }

@@ -1,16 +1,20 @@
 //! From what was read to a [`crate::model::Capture`] or [`crate::model::Snapshot`].
 //!
 //! [`stacks`] keeps call paths while recording; [`waiter`] unwinds threads that are parked; [`verdict`] asks the runtimes
-//! what a futex is; [`lock`] puts one lock together, [`holds`] how long it is held; [`explain`] follows holders to the root; [`capture`] and [`snapshot`] the whole.
+//! what a futex is; [`lock`] puts one lock together, [`holds`] how long it is held; [`holder`] finds who has it;
+//! [`explain`] follows holders to the root; [`capture`] and [`snapshot`] the whole.
 
 pub mod apportion;
 pub mod capture;
 pub mod engine;
 pub mod explain;
+pub mod holder;
 pub mod holds;
+pub mod identify;
 pub mod lock;
 pub mod name;
 pub mod process;
+pub mod reach;
 pub mod snapshot;
 pub mod stacks;
 pub mod syscall;

@@ -64,6 +64,18 @@ impl Processes {
             && now.is_some_and(|stat| Some(stat.start_ticks) == started && stat.state != b'Z')
     }
 
+    /// Process that a thread belongs to now.
+    #[must_use]
+    pub fn of_thread(&self, tid: u32) -> Option<u32> {
+        self.proc.tgid(tid)
+    }
+
+    /// Last generation seen of a process id; 0 for one that was not met.
+    #[must_use]
+    pub fn generation(&self, pid: u32) -> u32 {
+        self.generations.get(&pid).copied().unwrap_or_default()
+    }
+
     /// Name of a thread of a process now; empty when it is gone.
     #[must_use]
     pub fn thread_comm(&self, pid: u32, tid: u32) -> String {

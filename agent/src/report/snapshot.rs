@@ -11,11 +11,12 @@ use holdup_abi::{census::Task, lock::LockKey};
 use super::{
     engine::Engine,
     explain,
+    holder::{self, Around, looks},
     holds::Measured,
     lock::{self, Assembled, Sources, Word},
     stacks::RawStack,
     syscall,
-    waiter::{self, Waiter},
+    waiter::{self, Waiter, space_of_task as space},
 };
 use crate::{
     ingest::{clock::monotonic_ns, decode},
@@ -38,12 +39,12 @@ pub struct Seen {
     pub asleep_since_ns: Option<u64>,
 }
 
-/// Builds the report from a census. `again` takes another one: a thread that ran meanwhile has left a mixture of stacks
+/// Builds the report from a census. `again` takes others: a thread that ran meanwhile has left a mixture of stacks
 /// behind, which is dropped. Without `with_stacks` nothing is unwound.
 #[must_use]
 pub fn build(
     seen: &[Seen],
-    again: impl FnOnce() -> Vec<Task>,
+    mut again: impl FnMut() -> Vec<Task>,
     plan: Vec<PlanEntry>,
     taken_at: SystemTime,
     with_stacks: bool,
@@ -68,6 +69,7 @@ pub fn build(
             symbols: &mut engine.symbols,
             processes: &engine.processes,
             keepsakes: &engine.keepsakes,
+            sharers: &engine.sharers,
             now_ns: began_ns,
             watched_ns: u64::MAX,
         },
@@ -75,7 +77,19 @@ pub fn build(
     assembled
         .locks
         .sort_by_key(|lock| std::cmp::Reverse((lock.waiters, lock.oldest_wait_ns)));
-    let causes = explain::explain(&mut assembled);
+    holder::find(
+        &mut assembled,
+        &mut Around {
+            seen,
+            again: &mut again,
+            history: None,
+            symbols: with_stacks.then_some(&mut engine.symbols),
+            now_ns: began_ns,
+        },
+    );
+    let causes = explain::explain(&mut assembled, &mut engine, |assembled| {
+        looks::of_threads(assembled, began_ns, seen, &again())
+    });
     let threads = seen
         .iter()
         .map(|seen| {
@@ -97,13 +111,6 @@ pub fn build(
         root_blockers: causes.root_blockers,
         deadlocks: causes.deadlocks,
         threads,
-    }
-}
-
-const fn space(task: &Task) -> Space {
-    Space {
-        pid: task.tgid,
-        generation: task.generation,
     }
 }
 
@@ -129,7 +136,8 @@ impl Unwound {
 
 /// Threads that have not run between the two looks. Without the scheduler's clock nobody can tell, but a thread that
 /// is in the same call at the same place has at least the same stack.
-fn steady(first: &[Seen], second: &[Task]) -> HashSet<u32> {
+#[must_use]
+pub fn steady(first: &[Seen], second: &[Task]) -> HashSet<u32> {
     let mark = |task: &Task| (task.last_ran_ns, task.syscall, task.regs.sp, task.args);
     let second: HashMap<u32, _> = second.iter().map(|task| (task.tid, mark(task))).collect();
     let same = |seen: &&Seen| second.get(&seen.task.tid) == Some(&mark(&seen.task));
@@ -190,7 +198,8 @@ fn waiter(
     })
 }
 
-fn words(waiters: Vec<Waiter>) -> Vec<Word> {
+/// Waiters by what they wait for.
+pub fn words(waiters: Vec<Waiter>) -> Vec<Word> {
     let mut by_key: BTreeMap<LockKey, Vec<Waiter>> = BTreeMap::new();
     for waiter in waiters {
         by_key.entry(waiter.key).or_default().push(waiter);

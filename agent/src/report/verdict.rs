@@ -1,7 +1,11 @@
 //! Asking the runtimes what a futex word is.
 
-use holdup_abi::lock::LockKey;
+use holdup_abi::{futex::PRIVATE_FLAG, lock::LockKey};
 
+use super::reach::{
+    place::Sharing,
+    sharers::{Found, Sharers},
+};
 use crate::{
     model::Frame,
     proc::memory::{Copied, Layered, Memory, Process},
@@ -50,6 +54,10 @@ pub struct Subject<'a> {
     pub comm: &'a str,
     /// Whether the process still is what it was.
     pub alive: bool,
+    /// Whether other processes can hold the lock.
+    pub sharing: &'a Sharing,
+    /// Which other processes those are.
+    pub sharers: &'a Sharers,
     /// The word's surroundings when the waiters were listed, or earlier if nobody waits.
     pub keepsake: Option<&'a Keepsake>,
     /// The keepsake is from when the waiters were listed.
@@ -82,12 +90,22 @@ pub fn judge(subject: &Subject<'_>) -> Verdict {
         (false, _) => &kept,
     };
     let threads = Threads::of(subject.key.tgid);
-    let find = |tid| {
-        if subject.alive {
-            threads.find(tid)
-        } else {
-            None
-        }
+    let Subject {
+        sharing, sharers, ..
+    } = subject;
+    let find = |tid| match (subject.alive, sharing.place()) {
+        (true, None) => threads.find(tid),
+        (true, Some(place)) => match sharers.find(place, tid) {
+            Found::Thread { tid, .. } => Some(tid),
+            Found::Nobody | Found::Unknown => None,
+        },
+        (false, _) => None,
+    };
+    let is_private = subject.op & PRIVATE_FLAG != 0;
+    let dead = |tid| match sharing {
+        Sharing::Private => find(tid).is_none(),
+        Sharing::Unknown => is_private && find(tid).is_none(),
+        Sharing::Shared(place) => sharers.find(place, tid) == Found::Nobody,
     };
     runtime::classify(&Wait {
         address: subject.key.address,
@@ -98,5 +116,6 @@ pub fn judge(subject: &Subject<'_>) -> Verdict {
         comm: subject.comm,
         memory,
         thread: &find,
+        dead: &dead,
     })
 }

@@ -47,6 +47,15 @@ pub struct Waiter {
     pub stack: RawStack,
 }
 
+/// Address space of a thread.
+#[must_use]
+pub const fn space_of_task(task: &Task) -> Space {
+    Space {
+        pid: task.tgid,
+        generation: task.generation,
+    }
+}
+
 /// The futex wait that a task is in: word, operation and expected value.
 #[must_use]
 pub fn futex_wait(task: &Task) -> Option<(u64, u32, u32)> {

@@ -90,5 +90,6 @@ pub(super) fn wait_at(
         comm: "worker",
         memory,
         thread: &thread,
+        dead: &|tid| op & PRIVATE_FLAG != 0 && thread(tid).is_none(),
     })
 }

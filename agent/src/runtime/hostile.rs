@@ -91,6 +91,7 @@ proptest! {
             comm: &comm,
             memory: &memory,
             thread: &fake::thread,
+            dead: &|_| false,
         });
         if let Some(owner) = &verdict.owner {
             prop_assert!((8000..8010).contains(&owner.tid), "{verdict:?}");
@@ -114,6 +115,7 @@ proptest! {
             comm: "",
             memory: &Pattern { words, refuses: 0 },
             thread: &fake::thread,
+            dead: &|_| false,
         });
         prop_assert_eq!(verdict.kind, Kind::Unknown);
         prop_assert_eq!(verdict.address, 0x1000);
@@ -124,6 +126,8 @@ proptest! {
         for id in [
             identity::static_lock(&module, offset, Kind::Mutex),
             identity::wait_site(Kind::Mutex, &[(Some(&module), offset)]),
+            identity::shared_lock(Some(&module), "", offset, Kind::Semaphore),
+            identity::shared_lock(None, &module, offset, Kind::Semaphore),
         ] {
             prop_assert!(id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_graphic()), "{id}");
         }

@@ -1,7 +1,7 @@
 //! Names for locks that survive a restart: the same lock of the same build has the same id in every process, at every
 //! load address, on every machine.
 //!
-//! Two forms, both made of a family (a reader and a writer wait for the same `rwlock`) and a place:
+//! Three forms, all made of a family (a reader and a writer wait for the same `rwlock`) and a place:
 //!
 //! - `mutex:3f2a91c0:0x4080`: a lock in static storage. First eight digits of the module's build id (file name without
 //!   one), and the lock's ELF virtual address in it.
@@ -10,7 +10,12 @@
 //!   byte and the offset as eight little-endian bytes; a frame without a module (generated code) contributes one
 //!   `0xff` byte, since its address differs in each process.
 //!
-//! Locks that are waited for at the same place share the second form, e.g. the locks of many like objects.
+//! - `mutex~pool.shm:0x40`: a lock in memory that processes share. File name of the mapped object and the lock's offset
+//!   in it: the same in all processes that map it. Anonymous shared memory is inherited by `fork`, so that all who have
+//!   it run the same program, whose file name stands for it: `mutex~anon.server:0x40`.
+//!
+//! Locks that are waited for at the same place share the second form, e.g. the locks of many like objects; those at the
+//! same offset of like-named objects share the third.
 
 use std::fmt::Write as _;
 
@@ -29,6 +34,18 @@ pub fn static_lock(build_id: &str, offset: u64, kind: Kind) -> String {
     let family = family(kind);
     let module = module(build_id);
     format!("{family}:{module}:{offset:#x}")
+}
+
+/// Id of a lock at `offset` of memory that processes share: `object` is the name of what is mapped, `None` for anonymous
+/// memory of the program `program`.
+#[must_use]
+pub fn shared_lock(object: Option<&str>, program: &str, offset: u64, kind: Kind) -> String {
+    let family = family(kind);
+    let object = match object {
+        Some(name) => module(name),
+        None => module(&format!("anon.{}", base_name(program))),
+    };
+    format!("{family}~{object}:{offset:#x}")
 }
 
 /// Id of a lock that is known by where it is waited for. `frames` are application frames, innermost first: build id or
@@ -118,6 +135,14 @@ mod tests {
         assert_eq!(
             static_lock("a b\n\u{1f600}", 0, Kind::Once),
             "once:a_b__:0x0"
+        );
+        assert_eq!(
+            shared_lock(Some("/dev/shm/pool.shm"), "", 64, Kind::RwlockWrite),
+            "rwlock~pool.shm:0x40"
+        );
+        assert_eq!(
+            shared_lock(None, "/usr/bin/server", 0, Kind::Mutex),
+            "mutex~anon.server:0x0"
         );
         // FNV-1a of nothing is its offset basis, of "a" the published test vector.
         assert_eq!(wait_site(Kind::Mutex, &[]), "mutex@cbf29ce484222325");

@@ -64,6 +64,9 @@ pub struct Wait<'a> {
     /// Finds the live thread that the waiter's process calls by this id, and gives its id in holdup's own pid
     /// namespace. Lock words hold ids of the process's namespace. See [`threads::Threads`].
     pub thread: &'a dyn Fn(u32) -> Option<u32>,
+    /// Whether an id that a lock's own record names as its owner belongs to no live thread of any process that can
+    /// hold the lock. False when that cannot be told.
+    pub dead: &'a dyn Fn(u32) -> bool,
 }
 
 impl Wait<'_> {
@@ -126,8 +129,8 @@ pub struct Verdict {
     pub address: u64,
     /// Who holds it, or for [`Kind::Join`] who is waited for. Always a live thread.
     pub owner: Option<Owner>,
-    /// The lock's own record names this thread as the owner, and the process has no such thread any more: nobody will let
-    /// go. An id of the process's namespace. Only for locks that no other process can hold.
+    /// The lock's own record names this thread as the owner, and no process that can hold it has such a thread any more:
+    /// nobody will let go. An id of the owner's pid namespace.
     pub dead_owner: Option<u32>,
     /// Why, in one short sentence.
     pub evidence: String,

@@ -39,7 +39,7 @@ fn lock_pi(wait: &Wait<'_>) -> Verdict {
     } else {
         (None, wait.address)
     };
-    let dead_owner = (owner.is_none() && tid != 0 && wait.is_private()).then_some(tid);
+    let dead_owner = (owner.is_none() && tid != 0 && (wait.dead)(tid)).then_some(tid);
     Verdict {
         kind: Kind::Mutex,
         runtime,

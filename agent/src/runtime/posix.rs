@@ -172,9 +172,13 @@ impl Runtime for Posix {
         if kind == Kind::Mutex && verdict.runtime == Some(glibc::NAME) {
             if !named {
                 verdict.owner = None;
+            } else if let Some(tid) = glibc::mutex::dead_owner(wait) {
+                // The kernel says so itself, and no waiter has taken the mutex over yet.
+                verdict.dead_owner = Some(tid);
+                let _ = write!(verdict.evidence, "; owner {tid} died with it");
             } else if let (None, Some(tid)) = (&verdict.owner, glibc::mutex::owner_word(wait)) {
-                // A thread that ended with the mutex locked, or, if they share it, one of another process.
-                verdict.dead_owner = wait.is_private().then_some(tid);
+                // A thread that ended with the mutex locked, or one that we may not know of.
+                verdict.dead_owner = (wait.dead)(tid).then_some(tid);
                 let _ = write!(
                     verdict.evidence,
                     "; owner {tid} is no live thread of the process"

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::Report;
 use crate::model::{
-    Lock,
+    Kind, Lock,
     explanation::{Deadlock, Explanation, LockRef, RootBlocker},
 };
 
@@ -12,7 +12,7 @@ use crate::model::{
 #[derive(Clone, Debug, Default)]
 pub struct Causes<'a> {
     /// By lock.
-    pub locks: HashMap<LockRef, &'a Explanation>,
+    pub locks: HashMap<(LockRef, Kind), &'a Explanation>,
     /// The roots, the one with most behind it first.
     pub root_blockers: &'a [RootBlocker],
     /// Threads that wait for each other.
@@ -27,13 +27,9 @@ impl<'a> Causes<'a> {
             Report::Capture(it) => (&it.locks, &it.root_blockers, &it.deadlocks),
             Report::Snapshot(it) => (&it.locks, &it.root_blockers, &it.deadlocks),
         };
-        let locks = locks.iter().filter_map(|lock| {
-            let name = LockRef {
-                pid: lock.pid,
-                address: lock.address,
-            };
-            Some((name, lock.explanation.as_ref()?))
-        });
+        let locks = locks
+            .iter()
+            .filter_map(|lock| Some((row(lock), lock.explanation.as_ref()?)));
         Self {
             locks: locks.collect(),
             root_blockers,
@@ -44,11 +40,15 @@ impl<'a> Causes<'a> {
     /// The explanation of a lock.
     #[must_use]
     pub fn of(&self, lock: &Lock) -> Option<&'a Explanation> {
-        self.locks
-            .get(&LockRef {
-                pid: lock.pid,
-                address: lock.address,
-            })
-            .copied()
+        self.locks.get(&row(lock)).copied()
     }
+}
+
+/// The readers and the writers of one lock have an explanation each.
+const fn row(lock: &Lock) -> (LockRef, Kind) {
+    let name = LockRef {
+        pid: lock.pid,
+        address: lock.address,
+    };
+    (name, lock.kind)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::{
     Capture, Frame, Holder, Kind, Lock, Outcomes, Site, Snapshot, capture,
+    explanation::Confidence,
     histogram::Bucket,
     lock::WaitNs,
     plan::{PlanEntry, Status},
@@ -153,9 +154,13 @@ fn pool_lock() -> Lock {
             site(1_203, 2_000 * MS, 1, reload),
         ],
         holder: Some(Holder {
+            pid: Some(4242),
             tid: 4245,
             comm: "worker-3".to_owned(),
             known_by: "glibc mutex owner word".to_owned(),
+            confidence: Confidence::Exact,
+            since_ns: Some(9_400 * MS),
+            since_is_at_least: true,
         }),
         ..lock(4242, 0x4040, Kind::Mutex)
     }

@@ -35,7 +35,7 @@ use self::{
 };
 use crate::{
     model::{Frame, RawFrame},
-    proc::memory::Memory,
+    proc::{maps::Mapping, memory::Memory},
 };
 
 /// One address space: an exec or a reused process id has another generation.
@@ -189,6 +189,17 @@ impl Symbols {
                 .symbolizer
                 .symbol(&instance.module, offset, &mut self.losses),
         })
+    }
+
+    /// The mapping that an address lies in, as it was when mappings were last read.
+    pub fn mapping(&mut self, space: Space, address: u64) -> Option<Mapping> {
+        self.load(space);
+        let find = |known: &AddressSpace| known.maps.find(address).cloned();
+        if let Some(mapping) = self.spaces.get(&space).and_then(find) {
+            return Some(mapping);
+        }
+        self.refresh(space);
+        self.spaces.get(&space).and_then(find)
     }
 
     /// Drops an address space, and with it the files that no other one needs.

@@ -200,5 +200,6 @@ pub fn ask<S: AsRef<str>>(pid: u32, tid: u32, names: &[S]) -> Verdict {
         comm: "worker",
         memory: &Process { pid },
         thread: &|tid| threads.find(tid),
+        dead: &|tid| threads.find(tid).is_none(),
     })
 }

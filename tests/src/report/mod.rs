@@ -303,12 +303,20 @@ fn is_function(frame: &Frame, function: &str) -> bool {
 /// Who has a lock.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Holder {
+    /// Process id.
+    pub pid: Option<u32>,
     /// Thread id.
     pub tid: u32,
     /// Its name.
     pub comm: String,
     /// The evidence.
     pub known_by: String,
+    /// How well it is known.
+    pub confidence: String,
+    /// For how long it has been the holder.
+    pub since_ns: Option<u64>,
+    /// Whether that is a lower bound.
+    pub since_is_at_least: bool,
 }
 
 /// A thread.

@@ -227,6 +227,15 @@ fn lock(lock: &Lock) -> Result<()> {
     if let Some(holder) = holder {
         ensure!(holder.tid > 0, "holder 0");
         ensure!(!holder.known_by.is_empty(), "a holder is known by nothing");
+        ensure!(
+            ["exact", "observed", "inferred"].contains(&holder.confidence.as_str()),
+            "confidence {:?}",
+            holder.confidence
+        );
+        ensure!(
+            holder.since_ns.is_some() || !holder.since_is_at_least,
+            "at least nothing: {holder:?}"
+        );
     }
     Ok(())
 }

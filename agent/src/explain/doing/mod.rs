@@ -62,6 +62,11 @@ impl Doing {
     /// The processes that a chain leads on to: the other ends of what it waits for, the children it waits for, the
     /// holder of the file lock, the tracer. Never its own process.
     pub fn leads(&self) -> impl Iterator<Item = &Peer> {
+        self.leads_by_fd().map(|(_, peer)| peer)
+    }
+
+    /// The same, each with the descriptor that leads there.
+    pub fn leads_by_fd(&self) -> impl Iterator<Item = (Option<i32>, &Peer)> {
         let endpoints = self.endpoints.iter().flat_map(|endpoint| {
             let (peers, one) = match &endpoint.object {
                 Object::Pipe { peers, .. }
@@ -71,7 +76,8 @@ impl Doing {
                 Object::Process { process } => (&[][..], process.as_ref()),
                 _ => (&[][..], None),
             };
-            peers.iter().chain(one)
+            let fd = Some(endpoint.fd);
+            peers.iter().chain(one).map(move |peer| (fd, peer))
         });
         let children = self.call.iter().flat_map(|call| &call.children);
         let tracer = match &self.activity {
@@ -79,10 +85,24 @@ impl Doing {
             _ => None,
         };
         endpoints
-            .chain(children)
-            .chain(tracer)
-            .filter(|peer| peer.pid != self.pid)
+            .chain(children.chain(tracer).map(|peer| (None, peer)))
+            .filter(|(_, peer)| peer.pid != self.pid)
     }
+}
+
+/// The descriptor that a system call is made on, if it is made on one: `read`, `recvfrom`, `connect` and the like, but
+/// not those that wait for a set of them.
+#[must_use]
+pub fn descriptor(number: i64, arguments: &[u64; 6]) -> Option<i32> {
+    let row = call::row(&call::name(u64::try_from(number).ok()?));
+    let index = match row.operand {
+        call::Operand::Fd(index) if row.action != Action::Poll => index,
+        call::Operand::Address => 0,
+        _ => return None,
+    };
+    // What the kernel takes for an `int`.
+    let fd = u32::try_from(arguments.get(index)? & u64::from(u32::MAX)).ok()?;
+    i32::try_from(fd).ok()
 }
 
 /// Concludes from two observations of the same thread, the earlier one first. With the same one twice, `progress` is

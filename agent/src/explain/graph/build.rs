@@ -274,18 +274,18 @@ fn offsets(nodes: usize, of: impl Iterator<Item = NodeIndex>) -> Vec<usize> {
     first
 }
 
-/// The smallest name of each shared lock.
+/// The smallest name of each shared lock, one of a watched process if there is any.
 fn canonical(locks: &[Lock]) -> HashMap<LockRef, LockRef> {
-    let mut smallest: HashMap<[u64; 2], LockRef> = HashMap::new();
+    let mut smallest: HashMap<[u64; 3], (bool, LockRef)> = HashMap::new();
     for lock in locks {
         if let Some(shared) = lock.shared {
-            let name = smallest.entry(shared).or_insert(lock.id);
-            *name = (*name).min(lock.id);
+            let name = smallest.entry(shared).or_insert((lock.far, lock.id));
+            *name = (*name).min((lock.far, lock.id));
         }
     }
     locks
         .iter()
-        .filter_map(|lock| Some((lock.id, *smallest.get(&lock.shared?)?)))
+        .filter_map(|lock| Some((lock.id, smallest.get(&lock.shared?)?.1)))
         .collect()
 }
 
@@ -326,7 +326,7 @@ fn about<'a>(
     for about in &mut about {
         if let About::Lock(facts) = about {
             // Readers and writers of one lock are two facts under one name: side by side from here on.
-            facts.sort_by_key(|lock| lock.id);
+            facts.sort_by_key(|lock| (lock.far, lock.id));
         }
     }
     about

@@ -103,9 +103,11 @@ pub struct Lock {
     pub oldest_wait_ns: Option<u64>,
     /// `oldest_wait_ns` is a lower bound.
     pub oldest_is_at_least: bool,
-    /// What processes that share the lock have in common (e.g. device and inode mixed, and offset): locks with the
+    /// What processes that share the lock have in common (e.g. device, inode and offset): locks with the
     /// same value are one, whatever their addresses.
-    pub shared: Option<[u64; 2]>,
+    pub shared: Option<[u64; 3]>,
+    /// Of a process that is not watched: such a lock goes by the name of a watched one that is the same.
+    pub far: bool,
     /// Its owner is known to be dead, though not which thread that was.
     pub abandoned: bool,
     /// Two looks at it, the earlier one first.

@@ -10,12 +10,13 @@ use super::{
     build::{Edge, Graph, NodeIndex, Origin},
     convoy,
     deadlock::{self, Circle},
-    facts::Facts,
+    facts::{Facts, Lock},
     fate::{self, Fate},
     scc, text,
 };
-use crate::model::explanation::{
-    Deadlock, Ending, Explanation, Link, LockRef, Progress, RootBlocker,
+use crate::model::{
+    Kind,
+    explanation::{Deadlock, Ending, Explanation, Link, LockRef, Progress, RootBlocker},
 };
 
 /// Most links of a chain.
@@ -28,8 +29,9 @@ const MAX_RANKED: usize = 256;
 /// What the graph says.
 #[derive(Clone, Debug, Default)]
 pub struct Explained {
-    /// One explanation for each lock among the facts, by its own name.
-    pub locks: BTreeMap<LockRef, Explanation>,
+    /// One explanation for each lock among the facts, by its own name and kind: the readers and the writers of one lock
+    /// are two.
+    pub locks: BTreeMap<(LockRef, Kind), Explanation>,
     /// Roots that somebody waits behind: those that hold most threads up first, then those with the oldest wait.
     pub root_blockers: Vec<RootBlocker>,
     /// Deadlocks, in the same order.
@@ -80,9 +82,10 @@ pub(super) fn explain_within(facts: &Facts, max_visits: u64) -> Explained {
         deadlocks: &deadlocks,
     };
     for lock in &facts.locks {
-        if let Some(explanation) = graph.lock(lock.id).and_then(|node| known.explanation(node)) {
+        let node = graph.lock(lock.id);
+        if let Some(explanation) = node.and_then(|node| known.explanation(node, lock)) {
             explained.visits += explanation.chain.len() as u64;
-            explained.locks.insert(lock.id, explanation);
+            explained.locks.insert((lock.id, lock.kind), explanation);
         }
     }
     explained.deadlocks = known.deadlocks(&mut explained.left_out);
@@ -102,7 +105,7 @@ struct Known<'g, 'a> {
 }
 
 impl Known<'_, '_> {
-    fn explanation(&self, node: NodeIndex) -> Option<Explanation> {
+    fn explanation(&self, node: NodeIndex, row: &Lock) -> Option<Explanation> {
         let fate = self.fates.get(node)?;
         let edges = fate::chain(self.graph, self.fates, node, MAX_CHAIN);
         let circle = fate.circle.and_then(|number| self.circles.get(number));
@@ -131,7 +134,13 @@ impl Known<'_, '_> {
             confidence: fate.confidence,
             progress: fate.progress,
             text: text::lock(
-                self.graph, node, &edges, self.fates, deadlock, total, convoy,
+                self.graph,
+                (node, row),
+                &edges,
+                self.fates,
+                deadlock,
+                total,
+                convoy,
             ),
             deadlock: circle.is_some(),
             waiters_total: total.0,

@@ -4,6 +4,7 @@ use super::{
     behind,
     build::{Edge, EdgeIndex, Graph, Key, NodeIndex, Origin},
     deadlock::Circle,
+    facts::Lock,
     fate::Fate,
 };
 use crate::{
@@ -21,10 +22,11 @@ const PHRASE: usize = 240;
 /// Most links of a circle that are spelt out.
 const MAX_SPELT: usize = 16;
 
-/// A sentence for a lock; `deadlock` is that of the deadlock that its chain leads into.
+/// A sentence for a lock, or for its readers or writers alone where it has both; `deadlock` is that of the deadlock that
+/// its chain leads into.
 pub fn lock(
     graph: &Graph<'_>,
-    node: NodeIndex,
+    (node, row): (NodeIndex, &Lock),
     chain: &[EdgeIndex],
     fates: &[Fate],
     deadlock: Option<&str>,
@@ -34,8 +36,16 @@ pub fn lock(
     let Some(fate) = fates.get(node) else {
         return String::new();
     };
-    let waiters = behind::waiters(graph, node);
-    let mut text = head(graph, node, waiters);
+    let mixed = is_mixed(graph.locks(node), row);
+    let waiters = match mixed {
+        true => row.waiters,
+        false => behind::waiters(graph, node),
+    };
+    let facts = match mixed {
+        true => &[row],
+        false => graph.locks(node),
+    };
+    let mut text = head(graph, node, facts, waiters);
     let mut is_first = true;
     let mut at = node;
     for edge in chain.iter().filter_map(|&index| graph.edges.get(index)) {
@@ -210,8 +220,17 @@ pub fn node(graph: &Graph<'_>, node: NodeIndex) -> Node {
     }
 }
 
-fn head(graph: &Graph<'_>, node: NodeIndex, waiters: u64) -> String {
-    let facts = graph.locks(node);
+/// Whether both readers and writers wait for the lock.
+fn is_mixed(facts: &[&Lock], row: &Lock) -> bool {
+    let waits = |kind| {
+        facts
+            .iter()
+            .any(|lock| lock.id == row.id && lock.kind == kind && lock.waiters > 0)
+    };
+    waits(Kind::RwlockRead) && waits(Kind::RwlockWrite)
+}
+
+fn head(graph: &Graph<'_>, node: NodeIndex, facts: &[&Lock], waiters: u64) -> String {
     let mut text = match waiters {
         0 => format!("nobody waits for {}", label(graph, node)),
         n => format!(
@@ -220,6 +239,11 @@ fn head(graph: &Graph<'_>, node: NodeIndex, waiters: u64) -> String {
             label(graph, node)
         ),
     };
+    match facts {
+        [row] if row.kind == Kind::RwlockRead => text.push_str(" to read"),
+        [row] if row.kind == Kind::RwlockWrite => text.push_str(" to write"),
+        _ => {}
+    }
     if let Some(site) = facts.iter().find_map(|lock| lock.site.as_deref()) {
         text.push_str(&format!(" ({})", phrase(site, NAME)));
     }
@@ -256,7 +280,7 @@ fn step(graph: &Graph<'_>, edge: &Edge<'_>, text: &mut String) {
                 text.push_str(&format!(", taken at {}", phrase(site, NAME)));
             }
             if edge.confidence() < Confidence::Exact {
-                let known = phrase(&hold.known_by, NAME);
+                let known = phrase(&hold.known_by, PHRASE);
                 let colon = if known.is_empty() { "" } else { ": " };
                 text.push_str(&format!(" ({}{colon}{known})", hold.confidence.as_str()));
             }
@@ -310,6 +334,14 @@ fn step(graph: &Graph<'_>, edge: &Edge<'_>, text: &mut String) {
                 words => phrase(words, PHRASE),
             };
             text.push_str(&format!("{words} {to}"));
+            if let Some(Key::Thread(id)) = graph.keys.get(edge.to)
+                && Some(id.pid) != graph.pid(edge.from)
+            {
+                text.push_str(&format!(" of process {}", id.pid));
+            }
+            if edge.confidence() < Confidence::Observed {
+                text.push_str(&format!(" ({})", edge.confidence().as_str()));
+            }
         }
     }
 }

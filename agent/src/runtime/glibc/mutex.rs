@@ -26,6 +26,8 @@ const ALL: u32 = TYPE_MASK | ROBUST | PRIORITY_INHERIT | PRIORITY_PROTECT | SHAR
 pub(in crate::runtime) const LOCKED_WITH_WAITERS: u32 = 2;
 /// Nobody has more threads in one mutex and its condition variables.
 const MAX_USERS: u32 = 1 << 20;
+/// `FUTEX_OWNER_DIED` of `include/uapi/linux/futex.h`.
+const OWNER_DIED: u32 = 0x4000_0000;
 const KNOWN_BY: &str = "glibc mutex owner word";
 
 fn kind(wait: &Wait<'_>) -> Option<u32> {
@@ -33,12 +35,30 @@ fn kind(wait: &Wait<'_>) -> Option<u32> {
         .filter(|kind| kind & !ALL == 0)
 }
 
-/// Id in the owner word of a mutex that is known to be one; none when unlocked or in hand-over.
+/// Id of the owner of a mutex that is known to be one; none when unlocked or in hand-over.
 pub(in crate::runtime) fn owner_word(wait: &Wait<'_>) -> Option<u32> {
-    kind(wait)?;
+    let kind = kind(wait)?;
     // A lock that has no owner word (malloc's, stdio's) reads something else there; a free mutex reads 0 in the lock.
-    wait.word().filter(|word| *word != 0)?;
-    wait.u32_at(wait.address, OWNER).filter(|tid| *tid != 0)
+    let word = wait.word().filter(|word| *word != 0)?;
+    let tid = if kind & ROBUST == 0 {
+        wait.u32_at(wait.address, OWNER)?
+    } else {
+        // The owner word of one that was taken over from the dead says so until the mutex is declared consistent.
+        word & TID_MASK
+    };
+    (tid != 0).then_some(tid)
+}
+
+/// Id of the owner that died with a robust mutex, while nobody has taken it over: the kernel has cleared the id in the
+/// lock word and left `FUTEX_OWNER_DIED`; the owner word still has it.
+pub(in crate::runtime) fn dead_owner(wait: &Wait<'_>) -> Option<u32> {
+    let is_robust = kind(wait)? & ROBUST != 0;
+    let word = wait.word()?;
+    if !is_robust || word & OWNER_DIED == 0 || word & TID_MASK != 0 {
+        return None;
+    }
+    let tid = wait.u32_at(wait.address, OWNER)?;
+    (1..TID_MASK).contains(&tid).then_some(tid)
 }
 
 /// The live owner of a mutex that is known to be one.

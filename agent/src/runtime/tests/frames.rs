@@ -70,6 +70,7 @@ fn guessed_frames_are_labelled() {
             comm: "",
             memory: &Bytes::default(),
             thread: &fake::thread,
+            dead: &|_| false,
         })
         .evidence
     };

@@ -184,6 +184,7 @@ fn thread_names_count_only_without_an_application() {
             comm,
             memory: &Bytes::default(),
             thread: &fake::thread,
+            dead: &|_| false,
         })
         .kind
     };

@@ -163,7 +163,11 @@ fn golden_pages() {
     golden::check("capture.html", &body(&capture));
     let (explanation, blockers) = (explanation(), [blocker()]);
     let causes = Causes {
-        locks: [(blockers[0].locks[0], &explanation)].into(),
+        locks: [(
+            (blockers[0].locks[0], crate::model::Kind::Mutex),
+            &explanation,
+        )]
+        .into(),
         root_blockers: &blockers,
         deadlocks: &[],
     };
@@ -297,7 +301,7 @@ proptest! {
             text: name,
         }];
         let causes = Causes {
-            locks: [(blockers[0].locks[0], &explanation)].into(),
+            locks: [((blockers[0].locks[0], crate::model::Kind::Mutex), &explanation)].into(),
             root_blockers: &blockers,
             deadlocks: &deadlocks,
         };

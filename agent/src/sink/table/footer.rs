@@ -78,6 +78,10 @@ pub fn describe(name: &str) -> Option<&'static str> {
 /// Losses in user space that leave all waits counted: what is missing are stacks and names.
 const STACKS_ONLY: &[(&str, &str)] = &[
     (
+        "chains_cut",
+        "Chains into other processes that were not followed further: too many of them, or no time.",
+    ),
+    (
         "unsymbolized",
         "Frames without a function's name: the binary is stripped (install its debug symbols), or the code was \
          generated (Java: run `jcmd PID Compiler.perfmap` before recording).",

@@ -1,7 +1,10 @@
 //! What a capture and a snapshot say alike about a lock.
 
 use crate::{
-    model::{Kind, Lock, explanation::Deadlock},
+    model::{
+        Kind, Lock,
+        explanation::{Confidence, Deadlock},
+    },
     sink::{hold, name, text, units},
 };
 
@@ -65,8 +68,20 @@ pub fn holder(page: &mut Page, lock: &Lock) {
     } else {
         &holder.comm
     };
-    let known = format!("{comm} ({}), known by: {}", holder.tid, holder.known_by);
-    page.detail("held by", &known, Style::Bold);
+    let elsewhere = holder.pid.filter(|&pid| pid != lock.pid);
+    let process = elsewhere.map_or(String::new(), |pid| format!(" of process {pid}"));
+    let mut known = format!(
+        "{comm} ({}){process}, known by: {}",
+        holder.tid, holder.known_by
+    );
+    if holder.confidence < Confidence::Exact {
+        known.push_str(&format!(" ({})", holder.confidence.as_str()));
+    }
+    let verb = match lock.kind {
+        Kind::Condvar => "signal by",
+        _ => "held by",
+    };
+    page.detail(verb, &known, Style::Bold);
 }
 
 /// Writes how long the lock is held and by whom, and what of the waiting was the scheduler's doing.

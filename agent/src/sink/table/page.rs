@@ -132,7 +132,7 @@ impl Page {
 }
 
 /// Most lines that one text is given.
-const MAX_LINES: usize = 6;
+const MAX_LINES: usize = 16;
 
 /// Breaks text at spaces; a word that is too long alone is cut in the middle. Text beyond [`MAX_LINES`] is dropped with
 /// an ellipsis, since it comes from outside.

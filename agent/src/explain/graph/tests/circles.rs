@@ -73,7 +73,7 @@ fn a_shared_lock_closes_a_circle_across_processes() {
     let mut world = World::default();
     let lock = |pid, address, shared| Lock {
         id: LockRef { pid, address },
-        shared: Some([7, shared]),
+        shared: Some([7, 1, shared]),
         ..World::default().lock(0, 1).0.locks.swap_remove(0)
     };
     world.0.locks = vec![

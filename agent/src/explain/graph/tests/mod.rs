@@ -55,6 +55,7 @@ impl World {
             oldest_wait_ns: None,
             oldest_is_at_least: false,
             shared: None,
+            far: false,
             abandoned: false,
             looks: None,
         });
@@ -107,7 +108,8 @@ impl World {
 }
 
 fn of(explained: &Explained, address: u64) -> &Explanation {
-    explained.locks.get(&at(address)).unwrap()
+    let mut rows = explained.locks.iter();
+    rows.find(|((lock, _), _)| *lock == at(address)).unwrap().1
 }
 
 fn root_tid(explanation: &Explanation) -> u32 {

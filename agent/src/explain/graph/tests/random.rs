@@ -110,7 +110,7 @@ proptest! {
     fn every_chain_is_connected_and_ends_in_a_root_or_a_circle(world in world()) {
         let explained = world.explain();
         let reach = closure(&world);
-        for (lock, explanation) in &explained.locks {
+        for ((lock, _), explanation) in &explained.locks {
             let mut at = Short::Lock(lock.address);
             for link in &explanation.chain {
                 prop_assert_eq!(short(&link.from), at);

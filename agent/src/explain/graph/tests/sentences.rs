@@ -143,3 +143,61 @@ fn the_root_of_a_deadlock() {
         "1 thread waits behind thread 10 `t10`, which is in a deadlock"
     );
 }
+
+/// Two rows of one lock: each speaks of its own waiters, and of all that wait behind the holder.
+#[test]
+fn readers_and_writers_have_a_sentence_each() {
+    let mut world =
+        World::default()
+            .lock(1, 3)
+            .lock(1, 2)
+            .held(1, 10)
+            .thread(10, Activity::Blocked, "sleeps");
+    for (lock, kind) in world
+        .0
+        .locks
+        .iter_mut()
+        .zip([Kind::RwlockRead, Kind::RwlockWrite])
+    {
+        lock.kind = kind;
+    }
+    world.0.locks[0].site = Some("f.c:3".to_owned());
+    world.0.locks[1].site = Some("g.c:4".to_owned());
+    let text = |world: &World, kind| world.explain().locks[&(at(1), kind)].text.clone();
+    let rest = "; held by thread 10 `t10`, which sleeps; in all 5 threads wait behind it";
+    assert_eq!(
+        text(&world, Kind::RwlockRead),
+        format!("3 threads wait for rwlock `m1` to read (f.c:3){rest}")
+    );
+    assert_eq!(
+        text(&world, Kind::RwlockWrite),
+        format!("2 threads wait for rwlock `m1` to write (g.c:4){rest}")
+    );
+    // With readers alone, the lock speaks.
+    world.0.locks.pop();
+    assert_eq!(
+        text(&world, Kind::RwlockRead),
+        "3 threads wait for rwlock `m1` to read (f.c:3); held by thread 10 `t10`, which sleeps"
+    );
+}
+
+/// Who signals a condition variable does not hold it.
+#[test]
+fn a_signaller() {
+    let mut world = World::default()
+        .lock(1, 2)
+        .thread(10, Activity::Blocked, "waits in recv() on fd 3")
+        .block(Id::Lock(at(1)), Id::Thread(tid(10)), LinkKind::ProducedBy);
+    world.0.locks[0].kind = Kind::Condvar;
+    world.0.blocks[0].text = "signalled last (inferred to do so again) by".to_owned();
+    world.0.blocks[0].confidence = Confidence::Inferred;
+    world.0.blocks[0].any = true;
+    let explained = world.explain();
+    let explanation = of(&explained, 1);
+    assert_eq!(
+        explanation.text,
+        "2 threads wait for condvar `m1`; signalled last (inferred to do so again) by thread 10 `t10`, \
+         which waits in recv() on fd 3"
+    );
+    assert_eq!(explanation.confidence, Confidence::Inferred);
+}
