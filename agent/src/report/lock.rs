@@ -9,10 +9,7 @@ use holdup_abi::lock::{self as abi, LockKey};
 
 use super::{
     apportion::apportion,
-    holder::{
-        owner,
-        parts::{self, Parts, Row},
-    },
+    holder::{owner, parts},
     holds::{self, Measured},
     identify, name,
     process::Processes,
@@ -103,7 +100,7 @@ pub struct Assembled {
     /// By process: waiting threads by kind.
     pub parked: HashMap<Space, BTreeMap<String, u64>>,
     /// Words and waiters of the locks that somebody waits for.
-    pub parts: HashMap<Row, Parts>,
+    pub parts: HashMap<parts::Row, parts::Parts>,
     /// Locks whose owner is dead, though its id is not.
     pub abandoned: HashSet<LockRef>,
 }
