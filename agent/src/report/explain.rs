@@ -8,7 +8,7 @@ use std::{
 use super::lock::Assembled;
 use crate::{
     explain::{
-        doing::{self, Activity, Doing, Object},
+        doing::{self, Activity, Doing, Object, Relation},
         graph::{
             self, Explained, Facts,
             facts::{self, Block, Hold, Id, ThreadId},
@@ -37,7 +37,7 @@ pub fn explain(assembled: &mut Assembled) -> Explained {
     let ends: BTreeSet<(u32, u32)> = doings
         .iter()
         .flat_map(Doing::leads)
-        .map(|peer| (peer.pid, peer.pid))
+        .map(|(_, peer)| (peer.pid, peer.pid))
         .take(MAX_HOLDERS)
         .collect();
     let ends = look_at(&ends);
@@ -223,12 +223,14 @@ fn blocks(doing: &Doing, facts: &mut Facts) {
         tid: doing.tid,
     });
     let several = doing.endpoints.len() > 1;
-    for peer in doing.leads() {
-        let kind = match doing.endpoints.first().map(|endpoint| &endpoint.object) {
-            Some(Object::Pipe { .. } | Object::Fifo { .. } | Object::Socket { .. }) => {
-                LinkKind::PeerOf
-            }
-            _ => LinkKind::ProducedBy,
+    for (relation, peer) in doing.leads() {
+        let (kind, words) = match relation {
+            Relation::OtherEnd => (LinkKind::PeerOf, ""),
+            Relation::Server => (LinkKind::PeerOf, "which is served by"),
+            Relation::LockHolder => (LinkKind::ProducedBy, "whose file lock is held by"),
+            Relation::Child => (LinkKind::ProducedBy, "whose child is"),
+            Relation::Awaited => (LinkKind::ProducedBy, "which waits for the end of"),
+            Relation::Tracer => (LinkKind::ProducedBy, "whose tracer is"),
         };
         facts.blocks.push(Block {
             from: from.clone(),
@@ -236,7 +238,7 @@ fn blocks(doing: &Doing, facts: &mut Facts) {
             kind,
             // Seen in the tables of the kernel, but that the process will answer is a guess.
             confidence: Confidence::Observed,
-            text: String::new(),
+            text: words.to_owned(),
             since_ns: None,
             site: None,
             any: several,

@@ -7,6 +7,7 @@
 mod answers;
 mod chains;
 mod circles;
+mod disk;
 mod nobody;
 mod rwlock;
 mod scene;

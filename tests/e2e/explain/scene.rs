@@ -17,7 +17,7 @@ use serde::Deserialize;
 /// Longest time that a target may stand still.
 pub const MAX_GAP_NS: u64 = 50_000_000;
 
-/// What `holdup_chain` says of itself.
+/// What the workloads say of themselves; see `held_up.h`.
 #[derive(Debug, Deserialize)]
 pub struct HeldUp {
     pub holder: u32,
@@ -55,8 +55,18 @@ pub struct Scene {
 }
 
 impl Scene {
+    /// Of `holdup_chain.c`.
     pub fn of(arguments: &[&str]) -> Result<Self> {
-        let program = build("holdup_chain.c", Build::Plain)?;
+        Self::in_program("holdup_chain.c", arguments)
+    }
+
+    /// Of `holdup_states.c`.
+    pub fn of_states(arguments: &[&str]) -> Result<Self> {
+        Self::in_program("holdup_states.c", arguments)
+    }
+
+    fn in_program(source: &str, arguments: &[&str]) -> Result<Self> {
+        let program = build(source, Build::Plain)?;
         let mut workload = Workload::start(&program, arguments)?;
         let truth = workload.go_to("held_up")?;
         Ok(Self { workload, truth })

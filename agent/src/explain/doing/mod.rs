@@ -58,30 +58,52 @@ pub struct Doing {
     pub text: String,
 }
 
+/// What a process is to a thread that waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Relation {
+    /// It has the other end of a pipe or a connection.
+    OtherEnd,
+    /// It serves the file system of a file.
+    Server,
+    /// It holds the lock of a file.
+    LockHolder,
+    /// It is a child that has to end, or, after a vfork, to run another program.
+    Child,
+    /// It has to end.
+    Awaited,
+    /// It stopped the thread to debug it.
+    Tracer,
+}
+
 impl Doing {
-    /// The processes that a chain leads on to: the other ends of what it waits for, the children it waits for, the
-    /// holder of the file lock, the tracer. Never its own process.
-    pub fn leads(&self) -> impl Iterator<Item = &Peer> {
-        let endpoints = self.endpoints.iter().flat_map(|endpoint| {
-            let (peers, one) = match &endpoint.object {
-                Object::Pipe { peers, .. }
-                | Object::Fifo { peers, .. }
-                | Object::Socket { peers, .. } => (peers.as_slice(), None),
-                Object::File { lock_holder, .. } => (&[][..], lock_holder.as_ref()),
-                Object::Process { process } => (&[][..], process.as_ref()),
-                _ => (&[][..], None),
-            };
-            peers.iter().chain(one)
-        });
-        let children = self.call.iter().flat_map(|call| &call.children);
+    /// The processes that a chain leads on to, and what each is to the thread. Never its own process.
+    pub fn leads(&self) -> impl Iterator<Item = (Relation, &Peer)> {
         let tracer = match &self.activity {
-            Activity::Traced { tracer } => tracer.as_ref(),
+            Activity::Traced { tracer } => Some(tracer.as_ref()),
             _ => None,
         };
-        endpoints
-            .chain(children)
-            .chain(tracer)
-            .filter(|peer| peer.pid != self.pid)
+        // What a thread was doing when its tracer stopped it is not what it waits for.
+        let call = self.call.iter().filter(move |_| tracer.is_none());
+        let endpoints = call.clone().flat_map(|_| &self.endpoints);
+        let ends = endpoints.flat_map(|endpoint| {
+            let (relation, peers, one) = match &endpoint.object {
+                Object::Pipe { peers, .. }
+                | Object::Fifo { peers, .. }
+                | Object::Socket { peers, .. } => (Relation::OtherEnd, peers.as_slice(), None),
+                Object::File {
+                    lock_holder: Some(holder),
+                    ..
+                } => (Relation::LockHolder, &[][..], Some(holder)),
+                Object::File { servers, .. } => (Relation::Server, servers.as_slice(), None),
+                Object::Process { process } => (Relation::Awaited, &[][..], process.as_ref()),
+                _ => (Relation::OtherEnd, &[][..], None),
+            };
+            peers.iter().chain(one).map(move |peer| (relation, peer))
+        });
+        let children = call.flat_map(|call| &call.children);
+        ends.chain(children.map(|child| (Relation::Child, child)))
+            .chain(tracer.flatten().map(|tracer| (Relation::Tracer, tracer)))
+            .filter(|(_, peer)| peer.pid != self.pid)
     }
 }
 
