@@ -5,14 +5,12 @@
  *         -> go -> beat {gap_ns} -> go -> leaves
  *
  * `holder` is the thread that a chain leads to, `fd` what it is blocked on, `peer_pid` the process at the other end,
- * `peer` and `own` the addresses of a connection. `gap_ns` is the largest time between two beats of a thread that only
- * naps and looks at the clock: once before `held_up`, and once from there to `beat`. It runs ahead of all other threads
- * where that is permitted (`beats_first`), so that a gap means that it was stopped, not that the machine is busy.
+ * `peer` and `own` the addresses of a connection. `gap_ns` and `beats_first`: see heartbeat.h.
  */
 #ifndef HOLDUP_HELD_UP_H
 #define HOLDUP_HELD_UP_H
 
-#include "truth.h"
+#include "heartbeat.h"
 #include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -177,37 +175,6 @@ SHARED void behind(void (*then)(void), long number) {
     enqueue(cache, 3, app_take_mutex);
 }
 
-/* --- the heartbeat ------------------------------------------------------------------------------------------------ */
-
-static uint64_t longest_gap_ns, beats;
-static int beats_first;
-
-static void beat(void *unused) {
-    (void)unused;
-    struct sched_param priority = {.sched_priority = 2};
-    int first = pthread_setschedparam(pthread_self(), SCHED_FIFO, &priority) == 0;
-    __atomic_store_n(&beats_first, first, __ATOMIC_RELEASE);
-    uint64_t before_ns = monotonic_ns();
-    for (;;) {
-        nap_us(1000);
-        uint64_t now_ns = monotonic_ns();
-        if (now_ns - before_ns > __atomic_load_n(&longest_gap_ns, __ATOMIC_ACQUIRE)) {
-            __atomic_store_n(&longest_gap_ns, now_ns - before_ns, __ATOMIC_RELEASE);
-        }
-        before_ns = now_ns;
-        __atomic_add_fetch(&beats, 1, __ATOMIC_ACQ_REL);
-    }
-}
-
-/* The longest gap since the last call, the one that goes on now included. */
-static uint64_t take_gap(void) {
-    uint64_t before = __atomic_load_n(&beats, __ATOMIC_ACQUIRE);
-    while (__atomic_load_n(&beats, __ATOMIC_ACQUIRE) < before + 2) {
-        nap_us(500);
-    }
-    return __atomic_exchange_n(&longest_gap_ns, 0, __ATOMIC_ACQ_REL);
-}
-
 /* --- main --------------------------------------------------------------------------------------------------------- */
 
 struct mode {
@@ -246,10 +213,7 @@ static int run_modes(const struct mode *modes, size_t count, int argc, char **ar
     say("{\"event\":\"ready\",\"pid\":%d}\n", getpid());
     await_go();
     mode->set_up();
-    spawn("heartbeat", beat, NULL);
-    while (__atomic_load_n(&beats, __ATOMIC_ACQUIRE) < 100) {
-        nap_us(1000);
-    }
+    start_heartbeat();
     tell(take_gap());
     await_go();
     say("{\"event\":\"beat\",\"gap_ns\":%llu}\n", (unsigned long long)take_gap());

@@ -43,7 +43,7 @@ impl Known {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Beat {
     pub gap_ns: u64,
 }
@@ -80,20 +80,10 @@ impl Scene {
         holdup::snapshot(self.pid())
     }
 
-    /// Checks that the target was never stopped: its heartbeat had no gap. Where a heartbeat may not run ahead of
-    /// others, what counts is the gap beyond the one that it had without holdup.
+    /// Checks that the target was never stopped, and ends it.
     pub fn end(mut self) -> Result<()> {
-        let beat: Beat = self.workload.go_to("beat")?;
-        let allowed = match self.truth.beats_first {
-            true => MAX_GAP_NS,
-            false => MAX_GAP_NS + 2 * self.truth.gap_ns,
-        };
-        ensure!(
-            beat.gap_ns < allowed,
-            "the target stood still for {} ns; before holdup came, for {} ns at most",
-            beat.gap_ns,
-            self.truth.gap_ns
-        );
+        let beat = self.workload.go_to("beat")?;
+        check_heartbeat(beat, self.truth.gap_ns, self.truth.beats_first)?;
         self.workload.finish()
     }
 
@@ -154,4 +144,19 @@ impl Scene {
         ensure!(locks == truth, "locks {locks:x?}, truth {truth:x?}");
         Ok(())
     }
+}
+
+/// Fails when the heartbeat had a gap: then the target was stopped. Where a heartbeat may not run ahead of others, what
+/// counts is the gap beyond the one that it had without holdup.
+pub fn check_heartbeat(beat: Beat, before_ns: u64, beats_first: bool) -> Result<()> {
+    let allowed = match beats_first {
+        true => MAX_GAP_NS,
+        false => MAX_GAP_NS + 2 * before_ns,
+    };
+    ensure!(
+        beat.gap_ns < allowed,
+        "the target stood still for {} ns; before holdup came, for {before_ns} ns at most",
+        beat.gap_ns,
+    );
+    Ok(())
 }
