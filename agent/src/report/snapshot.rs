@@ -1,6 +1,7 @@
 //! What is blocked right now: a census, nothing attached, nobody stopped.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap, HashSet},
     rc::Rc,
     time::SystemTime,
@@ -19,7 +20,8 @@ use super::{
 use crate::{
     ingest::{clock::monotonic_ns, decode},
     model::{
-        Frame, Snapshot, plan::PlanEntry, process::Process, snapshot::SCHEMA, snapshot::Thread,
+        Frame, Lock, Snapshot, plan::PlanEntry, process::Process, snapshot::SCHEMA,
+        snapshot::Thread,
     },
     proc::time,
     symbol::Space,
@@ -35,6 +37,19 @@ pub struct Seen {
     pub task: Task,
     /// Monotonic time since which it has not run; `None` when not known.
     pub asleep_since_ns: Option<u64>,
+}
+
+/// Puts what most threads wait behind first, directly or not, and of that the lock nearest to the root: the lock that
+/// most threads wait for need not be the cause.
+fn by_cause(lock: &Lock) -> impl Ord + use<> {
+    let explanation = lock.explanation.as_ref();
+    let behind = explanation.map_or(lock.waiters, |explanation| explanation.waiters_total);
+    let steps = explanation.map_or(0, |explanation| explanation.chain.len());
+    (
+        Reverse(behind),
+        steps,
+        Reverse((lock.waiters, lock.oldest_wait_ns)),
+    )
 }
 
 /// Builds the report from a census. `again` takes another one: a thread that ran meanwhile has left a mixture of stacks
@@ -71,10 +86,8 @@ pub fn build(
             watched_ns: u64::MAX,
         },
     );
-    assembled
-        .locks
-        .sort_by_key(|lock| std::cmp::Reverse((lock.waiters, lock.oldest_wait_ns)));
     let causes = explain::explain(&mut assembled);
+    assembled.locks.sort_by_key(by_cause);
     let threads = seen
         .iter()
         .map(|seen| {

@@ -73,6 +73,16 @@ fn ten_thousand_waiters_on_fifty_locks() -> Result<()> {
         );
     }
 
+    // And so do its locks, the one that it holds itself at their head.
+    let first = ranked.first().context("no rows")?;
+    for (found, lock) in snapshot.locks.iter().zip(&first.locks) {
+        ensure!(
+            found.address == parse_address(&lock.address)?,
+            "{found:?} comes before {}",
+            lock.address
+        );
+    }
+
     let mut of_lock: BTreeMap<u64, &Explanation> = BTreeMap::new();
     for lock in &snapshot.locks {
         ensure!(lock.waiters == EACH, "{lock:?}");

@@ -30,8 +30,14 @@ impl Fake {
         )
         .unwrap();
         let stat = format!("{pid} ({comm}) S 1 7 7 0 -1 0 5 0 0 0 1 2 0 0 20 0 1 0 4711 0 0");
-        fs::write(directory.join("stat"), stat).unwrap();
+        self.stat(pid, &stat);
         self
+    }
+
+    fn stat(&self, pid: u32, text: &str) {
+        let directory = self.0.join(format!("{pid}/task/{pid}"));
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("stat"), text).unwrap();
     }
 
     /// Mounts the "unified hierarchy" of this many directories below the fake root.
@@ -149,7 +155,7 @@ fn the_dead_and_the_kernel() {
     let fake = Fake::new("kernel");
     fake.process(2, "kthreadd", "0::/\n");
     let stat = "2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 1 0 0";
-    fs::write(fake.0.join("2/stat"), stat).unwrap();
+    fake.stat(2, stat);
     let error = fake.resolve(&pids(&[2])).unwrap_err();
     assert_eq!(
         error.to_string(),

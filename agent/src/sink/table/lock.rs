@@ -1,7 +1,10 @@
 //! What a capture and a snapshot say alike about a lock.
 
 use crate::{
-    model::{Kind, Lock, explanation::Deadlock},
+    model::{
+        Kind, Lock,
+        explanation::{Deadlock, Ending, RootBlocker},
+    },
     sink::{name, text, units},
 };
 
@@ -86,6 +89,24 @@ pub fn deadlocks(page: &mut Page, deadlocks: &[Deadlock]) {
         page.paragraph(&deadlock.text, Style::Bold);
     }
     left_out(page, deadlocks.len(), SHOWN, "deadlocks");
+}
+
+/// Writes what most threads wait behind, where that takes more than one lock to say.
+pub fn roots(page: &mut Page, roots: &[RootBlocker]) {
+    /// The rest are in the JSON document.
+    const SHOWN: usize = 5;
+    if !roots.iter().any(|root| root.locks.len() > 1) {
+        return;
+    }
+    // What a deadlock holds up, it says itself.
+    let roots: Vec<&RootBlocker> = roots
+        .iter()
+        .filter(|root| root.ending != Ending::Deadlock)
+        .collect();
+    for root in roots.iter().take(SHOWN) {
+        page.paragraph(&root.text, Style::Bold);
+    }
+    left_out(page, roots.len(), SHOWN, "roots");
 }
 
 /// A lock's name in `columns`, with its process when there are several.
