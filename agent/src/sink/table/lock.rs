@@ -88,7 +88,7 @@ pub fn deadlocks(page: &mut Page, deadlocks: &[Deadlock]) {
     for deadlock in deadlocks.iter().take(SHOWN) {
         page.paragraph(&deadlock.text, Style::Bold);
     }
-    left_out(page, deadlocks.len(), SHOWN, "deadlocks");
+    left_to_json(page, deadlocks.len(), SHOWN, "deadlocks");
 }
 
 /// Writes what most threads wait behind, where that takes more than one lock to say.
@@ -106,7 +106,7 @@ pub fn roots(page: &mut Page, roots: &[RootBlocker]) {
     for root in roots.iter().take(SHOWN) {
         page.paragraph(&root.text, Style::Bold);
     }
-    left_out(page, roots.len(), SHOWN, "roots");
+    left_to_json(page, roots.len(), SHOWN, "roots");
 }
 
 /// A lock's name in `columns`, with its process when there are several.
@@ -135,6 +135,16 @@ pub fn short_name(lock: &Lock, comm: Option<&str>, columns: usize) -> String {
 fn is_line(place: &str) -> bool {
     let line = place.rsplit_once(':').map(|(_, line)| line);
     line.is_some_and(|line| !line.is_empty() && line.bytes().all(|b| b.is_ascii_digit()))
+}
+
+fn left_to_json(page: &mut Page, rows: usize, shown: usize, what: &str) {
+    if let Some(more @ 1..) = rows.checked_sub(shown) {
+        let more = units::count(more as u64);
+        page.paragraph(
+            &format!("({more} more {what} in the JSON document)"),
+            Style::Dim,
+        );
+    }
 }
 
 /// Says how many rows were left out.
