@@ -29,6 +29,7 @@ const WINDOWS: [Window; 3] = [
 fn in_all_windows(report: &str, check: impl Fn(&Page) -> bool) -> Result<()> {
     for window in WINDOWS {
         let page = show(report, window)?;
+        ensure!(page.width == window.width, "{window:?}: {page:#?}");
         ensure!(
             page.console.is_empty() && page.requests.is_empty() && page.bad_links.is_empty(),
             "{window:?}: {page:#?}"

@@ -1,6 +1,6 @@
 //! A real browser looks at an HTML report.
 //!
-//! Chromium without a window, in a network namespace of its own with nothing in it: what a report needs, it must have
+//! Chromium without a screen, in a network namespace of its own with nothing in it: what a report needs, it must have
 //! with it. A script at the end of the page (`probe.js`) measures what was laid out, and leaves what it found in the page,
 //! which Chromium prints.
 
@@ -12,8 +12,9 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
-use crate::{holdup::finish, scratch::Scratch, toolchain::PACKAGES};
+use crate::{holdup::finish, scratch::Scratch};
 
+const BROWSER: &str = "chromium-headless-shell";
 const PROBE: &str = include_str!("browser/probe.js");
 
 /// How the page is shown.
@@ -80,13 +81,7 @@ pub fn show(report: &str, window: Window) -> Result<Page> {
     let dark = u8::from(!window.dark);
     let mut command = Command::new("unshare");
     command
-        .args([
-            "--net",
-            "chromium",
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-        ])
+        .args(["--net", BROWSER, "--no-sandbox", "--disable-gpu"])
         .args([
             "--disable-dev-shm-usage",
             "--enable-logging=stderr",
@@ -101,11 +96,9 @@ pub fn show(report: &str, window: Window) -> Result<Page> {
         .arg(format!("file://{}", page.display()))
         .stdin(Stdio::null());
     let finished = finish(&mut command)?;
-    let package = PACKAGES.iter().find(|(tool, _)| *tool == "chromium");
     ensure!(
         finished.status.success(),
-        "chromium (package {}): {}\n{}",
-        package.map_or("?", |(_, package)| package),
+        "{BROWSER} (of the Debian package of that name): {}\n{}",
         finished.status,
         finished.stderr
     );
