@@ -57,6 +57,8 @@ pub(super) struct Holder {
 #[derive(Debug, Default)]
 pub(super) struct Ends {
     pub holders: HashMap<Key, Vec<Holder>>,
+    /// The kernel says which `/dev/fuse` belongs to which file system: one of which it says nothing serves none.
+    pub says_connections: bool,
     /// The walk was cut short, so that holders may be missing.
     pub is_partial: bool,
 }
@@ -98,7 +100,9 @@ pub(super) fn find(wanted: &HashSet<Key>, deadline: Instant) -> Ends {
             };
             let is_served = wants_fuse && link == FUSE;
             let key = if is_served {
-                Key::Fuse(info().connection)
+                let connection = info().connection;
+                ends.says_connections |= connection.is_some();
+                Key::Fuse(connection)
             } else {
                 Key::of(&link)
             };

@@ -172,6 +172,7 @@ fn only_server(ends: &Ends) -> &[Holder] {
     let servers = ends.holders.get(&Key::Fuse(None));
     let servers = servers.map_or(&[][..], Vec::as_slice);
     match servers {
+        _ if ends.says_connections => &[],
         [first, rest @ ..] if rest.iter().all(|other| other.pid == first.pid) => servers,
         _ => &[],
     }

@@ -264,6 +264,8 @@ fn is_local(filesystem: &str) -> bool {
 mod tests {
     use std::os::fd::AsRawFd as _;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     fn of(fd: i32) -> Object {
@@ -296,6 +298,14 @@ mod tests {
             "{object:?}"
         );
         assert_eq!(of(99_999), Object::Unknown);
+    }
+
+    proptest! {
+        #[test]
+        fn any_link(link in "(pipe:|socket:|\\[|\\]|[0-9]){0,8}") {
+            let number = inode(&link, "pipe:");
+            prop_assert!(number.is_none() || link.starts_with("pipe:[") && link.ends_with(']'));
+        }
     }
 
     #[test]
