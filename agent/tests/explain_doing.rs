@@ -13,7 +13,7 @@ use scene::{Scene, doing, says, until};
 
 /// The processes that the chain goes on to.
 fn leads(doing: &Doing) -> Vec<u32> {
-    doing.leads().map(|(_, peer)| peer.pid).collect()
+    doing.leads().map(|lead| lead.peer.pid).collect()
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub fn explain(assembled: &mut Assembled) -> Explained {
     let ends: BTreeSet<(u32, u32)> = doings
         .iter()
         .flat_map(Doing::leads)
-        .map(|(_, peer)| (peer.pid, peer.pid))
+        .map(|lead| (lead.peer.pid, lead.peer.pid))
         .take(MAX_HOLDERS)
         .collect();
     let ends = look_at(&ends);
@@ -223,8 +223,8 @@ fn blocks(doing: &Doing, facts: &mut Facts) {
         tid: doing.tid,
     });
     let several = doing.endpoints.len() > 1;
-    for (relation, peer) in doing.leads() {
-        let (kind, words) = match relation {
+    for lead in doing.leads() {
+        let (kind, words) = match lead.relation {
             Relation::OtherEnd => (LinkKind::PeerOf, ""),
             Relation::Server => (LinkKind::PeerOf, "which is served by"),
             Relation::LockHolder => (LinkKind::ProducedBy, "whose file lock is held by"),
@@ -234,7 +234,7 @@ fn blocks(doing: &Doing, facts: &mut Facts) {
         };
         facts.blocks.push(Block {
             from: from.clone(),
-            to: Id::Process(peer.pid),
+            to: Id::Process(lead.peer.pid),
             kind,
             // Seen in the tables of the kernel, but that the process will answer is a guess.
             confidence: Confidence::Observed,

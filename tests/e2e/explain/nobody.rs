@@ -7,8 +7,10 @@ use holdup_tests::{
     toolchain::{Build, build},
     workload::Parked,
 };
+use serde::Deserialize;
+use serde_json::Value;
 
-use super::scene::Scene;
+use super::scene::{Scene, check_heartbeat};
 
 /// Nobody will ever let go: the owner has ended.
 #[test]
@@ -41,13 +43,25 @@ fn behind_a_semaphore() -> Result<()> {
 /// Nor for a mutex that does not say whose it is.
 #[test]
 fn behind_a_rust_mutex() -> Result<()> {
-    let mut workload = Workload::start(&build("rust_std.rs", Build::Plain)?, &["mutex", "2"])?;
-    let parked: Parked = workload.go_to("parked")?;
+    let program = build("rust_std.rs", Build::Plain)?;
+    let mut workload = Workload::start(&program, &["mutex", "2", "heartbeat"])?;
+    let parked: Value = workload.go_to("parked")?;
+    let beat = Parking::deserialize(&parked)?;
+    let parked = Parked::deserialize(parked)?;
     let snapshot = holdup::snapshot(workload.pid())?;
     let lock = snapshot.lock(workload.pid(), parked.address, "mutex")?;
     ensure!(lock.holder.is_none(), "{:?}", lock.holder);
     let explanation = lock.explanation.as_ref().context("no explanation")?;
-    nobody_is_blamed(explanation, parked.address, 2)
+    nobody_is_blamed(explanation, parked.address, 2)?;
+    check_heartbeat(workload.go_to("truth")?, beat.gap_ns, beat.beats_first)?;
+    workload.finish()
+}
+
+/// The heartbeat of a Rust workload before holdup came; see `handshake.rs`.
+#[derive(Deserialize)]
+struct Parking {
+    gap_ns: u64,
+    beats_first: bool,
 }
 
 fn nobody_is_blamed(explanation: &Explanation, address: u64, waiters: u64) -> Result<()> {

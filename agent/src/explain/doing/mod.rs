@@ -58,6 +58,17 @@ pub struct Doing {
     pub text: String,
 }
 
+/// A process that a thread waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lead<'a> {
+    /// What it is to the thread.
+    pub relation: Relation,
+    /// The thread's descriptor that leads there.
+    pub fd: Option<i32>,
+    /// The process.
+    pub peer: &'a Peer,
+}
+
 /// What a process is to a thread that waits for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Relation {
@@ -76,8 +87,8 @@ pub enum Relation {
 }
 
 impl Doing {
-    /// The processes that a chain leads on to, and what each is to the thread. Never its own process.
-    pub fn leads(&self) -> impl Iterator<Item = (Relation, &Peer)> {
+    /// The processes that a chain leads on to. Never its own process.
+    pub fn leads(&self) -> impl Iterator<Item = Lead<'_>> {
         let tracer = match &self.activity {
             Activity::Traced { tracer } => Some(tracer.as_ref()),
             _ => None,
@@ -98,12 +109,21 @@ impl Doing {
                 Object::Process { process } => (Relation::Awaited, &[][..], process.as_ref()),
                 _ => (Relation::OtherEnd, &[][..], None),
             };
-            peers.iter().chain(one).map(move |peer| (relation, peer))
+            let fd = Some(endpoint.fd);
+            let lead = move |peer| Lead { relation, fd, peer };
+            peers.iter().chain(one).map(lead)
         });
+        let without_fd = |relation| {
+            move |peer| Lead {
+                relation,
+                fd: None,
+                peer,
+            }
+        };
         let children = call.flat_map(|call| &call.children);
-        ends.chain(children.map(|child| (Relation::Child, child)))
-            .chain(tracer.flatten().map(|tracer| (Relation::Tracer, tracer)))
-            .filter(|(_, peer)| peer.pid != self.pid)
+        ends.chain(children.map(without_fd(Relation::Child)))
+            .chain(tracer.flatten().map(without_fd(Relation::Tracer)))
+            .filter(|lead| lead.peer.pid != self.pid)
     }
 }
 
