@@ -1,14 +1,15 @@
 //! The table of locks: finding a slot, and the statistics in it.
 
-use holdup_abi::lock::{BUCKETS, Lock, LockKey, NO_SLOT, bucket};
+use holdup_abi::{
+    lock::{BUCKETS, Lock, LockKey, NO_SLOT, bucket},
+    thread::Thread,
+};
 
 use crate::{
     count::{Counter, add, lost},
     maps::{FREE_SLOTS, LOCK_SLOTS, LOCKS},
+    thread::NOEXIST,
 };
-
-/// `BPF_NOEXIST`.
-const NOEXIST: u64 = 1;
 
 const EAGAIN: i64 = -11;
 const ETIMEDOUT: i64 = -110;
@@ -88,18 +89,35 @@ pub unsafe fn enter(lock: *mut Lock) {
     }
 }
 
-/// Counts a waiter out and accounts its wait of `duration_ns`, which ended at `now_ns` with `result`.
+/// Counts a waiter out whose wait was put on record in error.
+#[inline(always)]
+pub fn take_back(thread: &Thread) {
+    let key = LockKey {
+        address: thread.address,
+        tgid: thread.tgid,
+        generation: thread.generation,
+    };
+    if let Some(lock) = in_slot(thread.slot, &key) {
+        // SAFETY: a live element of the array, entered when the wait was put on record.
+        unsafe { add(&raw mut (*lock).waiters, u64::MAX) };
+    } else {
+        lost(Counter::Internal);
+    }
+}
+
+/// Counts thread `tid` out and accounts its wait of `duration_ns`, which ended at `now_ns` with `result`.
 ///
 /// # Safety
 /// `lock` is a live element of [`LOCKS`] that was [`enter`]ed by this wait.
 #[inline(always)]
-pub unsafe fn leave(lock: *mut Lock, result: i64, duration_ns: u64, now_ns: u64) {
+pub unsafe fn leave(lock: *mut Lock, tid: u32, result: i64, duration_ns: u64, now_ns: u64) {
     // SAFETY: the caller's promise.
     unsafe {
         add(&raw mut (*lock).waiters, u64::MAX);
         let outcome = match result {
             0.. => {
                 (*lock).last_handoff_ns = now_ns;
+                (*lock).last_woken_tid = tid;
                 &raw mut (*lock).woken
             }
             EAGAIN => {

@@ -52,7 +52,7 @@ pub static CONFIG: Config = Config {
         stack: 0,
     },
     kernel_stack_bytes: 0,
-    pad: 0,
+    thread_mask: 0,
 };
 
 /// Reads one field of [`CONFIG`].
@@ -68,11 +68,23 @@ pub fn read<T: Copy>(field: &T) -> T {
     unsafe { core::ptr::read_volatile(field) }
 }
 
-/// Thread id -> its current or last wait. 65,536 x 64 B (+ about 48 B of hash overhead). Entries live from a thread's
-/// first futex wait or effective wake to its exit. Never LRU: that would evict the thread that has waited longest.
-/// Full: the wait is not accounted, `threads_full` grows.
+/// Low bits of a thread id -> its current or last wait. 65,536 x 64 B, mapped into the agent. Entries live from a
+/// thread's first futex call to its exit. An array, because three look-ups of a hash would make up a third of what a
+/// hand-over costs. Never LRU: that would evict the thread that has waited longest. Taken by another thread with the
+/// same low bits: see [`MORE_THREADS`].
 #[map]
-pub static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(65_536, 0);
+pub static THREADS: Array<Thread> = Array::with_max_entries(65_536, MMAPABLE);
+
+/// Index in [`THREADS`] -> thread that it belongs to: the hash decides who is first. 65,536 x 8 B (+ about 48 B of hash
+/// overhead). Full: see [`MORE_THREADS`].
+#[map]
+pub static THREAD_OWNERS: HashMap<u32, u32> = HashMap::with_max_entries(65_536, 0);
+
+/// Thread id -> its current or last wait, for threads that have no place in [`THREADS`], and for those that were parked
+/// before we came until they wake. 65,536 x 64 B (+ about 48 B of hash overhead). Full: the wait is not accounted,
+/// `threads_full` or `adopt_full` grows.
+#[map]
+pub static MORE_THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(65_536, 0);
 
 /// Futex word -> slot in [`LOCKS`]. 32,768 x 24 B (+ overhead). A little larger than `LOCKS`, so that `FREE_SLOTS`
 /// alone says when the table is full. Full: the wait is not accounted, `locks_full` grows.

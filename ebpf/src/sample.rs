@@ -36,12 +36,12 @@ impl Source {
     }
 }
 
-/// Sends a sample of the wait that begins.
+/// Sends a sample of the wait that begins or has just ended.
 ///
 /// # Safety
 /// `lock` is a live element of the lock array.
 #[inline(never)]
-pub unsafe fn emit(source: Source, thread: &mut Thread, lock: *mut Lock, tid: u32) {
+pub unsafe fn emit(source: Source, thread: &mut Thread, lock: *mut Lock) {
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
         lost(Counter::Internal);
         return;
@@ -55,7 +55,7 @@ pub unsafe fn emit(source: Source, thread: &mut Thread, lock: *mut Lock, tid: u3
         stack_kind: STACK_MEMORY,
         slot: thread.slot,
         tgid: thread.tgid,
-        tid,
+        tid: thread.tid,
         generation: thread.generation,
         op: thread.op,
         value: thread.value,
@@ -147,10 +147,9 @@ fn walk_stack(source: Source, scratch: &mut Scratch) -> u64 {
 /// Reports the end of a sampled wait, so that time can be shared out among call paths.
 #[inline(never)]
 pub fn end(thread: &Thread, result: i64, duration_ns: u64) {
-    let tid = aya_ebpf::helpers::bpf_get_current_pid_tgid() as u32;
     let end = WaitEnd {
         kind: WAIT_END,
-        tid,
+        tid: thread.tid,
         since_ns: thread.since_ns,
         duration_ns,
         result,

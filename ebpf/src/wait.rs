@@ -2,7 +2,8 @@
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_ns};
 use holdup_abi::{
-    lock::{LockKey, NO_SLOT},
+    config::TARGET_ONE,
+    lock::{Lock, LockKey, NO_SLOT},
     thread::{
         IDLE, PREEXISTING, RESTART_ALWAYS, RESTART_BLOCK, RESTARTING, SAMPLED, Thread, WAITING,
     },
@@ -11,7 +12,7 @@ use holdup_abi::{
 use crate::{
     count::{Counter, lost},
     filter, lock,
-    maps::{THREADS, config},
+    maps::{MORE_THREADS, config},
     sample::{self, Source},
     thread,
 };
@@ -78,9 +79,8 @@ pub fn begin(source: Source, op: u32, address: u64, value: u32) {
         lock::enter(lock);
         (*lock).op = op;
         (*lock).value = value;
-        if config!(sampling) == 1 && now_ns >= (*lock).next_sample_ns {
-            (*lock).next_sample_ns = now_ns.wrapping_add(config!(sample_interval_ns));
-            sample::emit(source, thread, lock, tid);
+        if config!(sampling) == 1 {
+            sample_if_due(source, thread, lock, now_ns);
         }
     }
 }
@@ -94,10 +94,10 @@ fn resumes(thread: &mut Thread, op: u32, address: u64) -> bool {
             thread.state = WAITING;
             return true;
         }
-        settle(thread, EINTR);
+        settle(None, thread, EINTR);
     } else {
         lost(Counter::ExitMissed);
-        settle(thread, EINTR);
+        settle(None, thread, EINTR);
     }
     false
 }
@@ -106,7 +106,7 @@ fn resumes(thread: &mut Thread, op: u32, address: u64) -> bool {
 #[inline(always)]
 pub fn restart() {
     let tid = bpf_get_current_pid_tgid() as u32;
-    if let Some(thread) = THREADS.get_ptr_mut(tid) {
+    if let Some(thread) = thread::known(tid) {
         // SAFETY: see `begin`.
         let thread = unsafe { &mut *thread };
         if thread.state == RESTARTING {
@@ -117,9 +117,14 @@ pub fn restart() {
 
 /// A futex system call of the current thread returns `result`.
 #[inline(always)]
-pub fn end(result: i64) {
-    let tid = bpf_get_current_pid_tgid() as u32;
-    let Some(thread) = THREADS.get_ptr_mut(tid) else {
+pub fn end(source: Source, result: i64) {
+    let id = bpf_get_current_pid_tgid();
+    let (tgid, tid) = ((id >> 32) as u32, id as u32);
+    // Spares everybody else the look-up.
+    if config!(target_mode) == TARGET_ONE && tgid != config!(target_tgid) {
+        return;
+    }
+    let Some(thread) = thread::known(tid) else {
         return;
     };
     // SAFETY: see `begin`.
@@ -128,44 +133,49 @@ pub fn end(result: i64) {
         return;
     }
     if thread.flags & PREEXISTING == 0 {
-        conclude(thread, result);
+        conclude(source, thread, result);
     } else {
-        end_adopted(tid, *thread, result);
+        end_adopted(source, tid, result);
     }
 }
 
 /// The same for `futex`, whose waits never return more than 0: a positive result is a wake's count of threads, which
 /// needs no look at the table.
 #[inline(always)]
-pub fn end_futex(result: i64) {
+pub fn end_futex(source: Source, result: i64) {
     if result <= 0 {
-        end(result);
+        end(source, result);
     }
 }
 
-/// Adopted threads are settled by whoever removes the entry from the table: this thread, or the task iterator when it
+/// Adopted threads are settled by whoever removes the entry from the hash: this thread, or the task iterator when it
 /// finds that the thread woke while it was being adopted. A removed element may be somebody else's at once, so the work
 /// is done on a copy. It goes back only for a wait that the kernel will restart: the iterator must not meet a new entry.
 #[inline(never)]
-fn end_adopted(tid: u32, mut thread: Thread, result: i64) {
-    if THREADS.remove(tid).is_err() {
+fn end_adopted(source: Source, tid: u32, result: i64) {
+    let Some(thread) = MORE_THREADS.get_ptr(tid) else {
+        return;
+    };
+    // SAFETY: a live map value.
+    let mut thread = unsafe { *thread };
+    if MORE_THREADS.remove(tid).is_err() {
         return;
     }
     thread.flags &= !PREEXISTING;
-    conclude(&mut thread, result);
-    if thread.state != IDLE && THREADS.insert(tid, thread, 0).is_err() {
+    conclude(source, &mut thread, result);
+    if thread.state != IDLE && MORE_THREADS.insert(tid, thread, 0).is_err() {
         lost(Counter::Internal);
     }
 }
 
 /// Accounts the return of a wait, or puts it off when the kernel will restart it.
 #[inline(always)]
-fn conclude(thread: &mut Thread, result: i64) {
+fn conclude(source: Source, thread: &mut Thread, result: i64) {
     let restart = match result {
         ERESTART_RESTARTBLOCK => RESTART_BLOCK,
         ERESTARTNOINTR => RESTART_ALWAYS,
         ERESTARTSYS | ERESTARTNOHAND => 0,
-        _ => return settle(thread, result),
+        _ => return settle(Some(source), thread, result),
     };
     thread.state = RESTARTING;
     thread.flags = thread.flags & !(RESTART_BLOCK | RESTART_ALWAYS) | restart;
@@ -180,7 +190,7 @@ pub fn signal(handler: u64, flags: u64) {
         return;
     }
     let tid = bpf_get_current_pid_tgid() as u32;
-    let Some(thread) = THREADS.get_ptr_mut(tid) else {
+    let Some(thread) = thread::known(tid) else {
         return;
     };
     // SAFETY: see `begin`.
@@ -188,26 +198,25 @@ pub fn signal(handler: u64, flags: u64) {
     let ends = thread.flags & RESTART_ALWAYS == 0
         && (thread.flags & RESTART_BLOCK != 0 || flags & SA_RESTART == 0);
     if thread.state == RESTARTING && ends {
-        settle(thread, EINTR);
+        settle(None, thread, EINTR);
     }
 }
 
 /// The current thread ends, or becomes another program: its wait, if any, is over, and so is its entry.
 #[inline(always)]
 pub fn gone(tid: u32) {
-    let Some(thread) = THREADS.get_ptr_mut(tid) else {
-        return;
-    };
-    // SAFETY: see `begin`. A copy, since a removed element may be somebody else's at once.
-    let mut thread = unsafe { *thread };
-    if THREADS.remove(tid).is_ok() && thread.state != IDLE {
-        settle(&mut thread, EINTR);
+    if let Some(mut thread) = thread::remove(tid)
+        && thread.state != IDLE
+    {
+        settle(None, &mut thread, EINTR);
     }
 }
 
-/// Accounts the end of the wait on record.
+/// Accounts the end of the wait on record. With a `source`, the thread still has the stack that it waited with: a long
+/// wait whose beginning was not sampled, because another one on the same word just had been, is sampled now. What most
+/// time is spent on must not be missing.
 #[inline(always)]
-fn settle(thread: &mut Thread, result: i64) {
+fn settle(source: Option<Source>, thread: &mut Thread, result: i64) {
     // SAFETY: a helper without arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
     let duration_ns = now_ns.saturating_sub(thread.since_ns);
@@ -222,8 +231,33 @@ fn settle(thread: &mut Thread, result: i64) {
         return;
     };
     // SAFETY: a live element of the array, entered when the wait began.
-    unsafe { lock::leave(lock, result, duration_ns, now_ns) };
+    unsafe { lock::leave(lock, thread.tid, result, duration_ns, now_ns) };
+    if config!(sampling) == 0 {
+        return;
+    }
+    if let Some(source) = source
+        && thread.flags & SAMPLED == 0
+        && duration_ns >= config!(sample_interval_ns)
+    {
+        // SAFETY: as above.
+        unsafe { sample_if_due(source, thread, lock, now_ns) };
+    }
     if thread.flags & SAMPLED != 0 {
         sample::end(thread, result, duration_ns);
+    }
+}
+
+/// Samples the current thread's wait unless that was done lately for another one on the same word.
+///
+/// # Safety
+/// `lock` is a live element of the lock array.
+#[inline(always)]
+unsafe fn sample_if_due(source: Source, thread: &mut Thread, lock: *mut Lock, now_ns: u64) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if now_ns >= (*lock).next_sample_ns {
+            (*lock).next_sample_ns = now_ns.wrapping_add(config!(sample_interval_ns));
+            sample::emit(source, thread, lock);
+        }
     }
 }

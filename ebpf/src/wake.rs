@@ -55,5 +55,8 @@ pub fn wake(address: u64, requeue: bool) {
             add(&raw mut (*lock).requeues, 1);
         }
         (*lock).last_waker_tid = tid;
+        if (*lock).last_woken_tid == tid {
+            (*lock).last_woken_tid = 0;
+        }
     }
 }

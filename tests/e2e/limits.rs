@@ -61,6 +61,27 @@ fn a_small_ring_buffer_loses_no_counts() -> Result<()> {
     Ok(())
 }
 
+/// More threads than places, but room for the rest beside them: nothing is lost.
+#[test]
+fn more_threads_than_places() -> Result<()> {
+    let mut workload = Workload::start(
+        &build("primitives.c", Build::Plain)?,
+        &["mutex_normal", "300"],
+    )?;
+    let pid = workload.pid();
+    let recording = Recording::with(&["-p", &workload.pid_text(), "--max-threads", "200"])?;
+    let _: Parked = workload.go_to("parked")?;
+    let released: Released = workload.go_to("truth")?;
+    let capture = recording.stop()?;
+    ensure!(released.woken == 300, "the workload is wrong");
+    let seen = capture.waits_of(pid);
+    ensure!(seen == 300, "{seen} waits of 300");
+    let ghosts: u64 = capture.locks.iter().map(|lock| lock.waiters).sum();
+    ensure!(ghosts == 0, "{ghosts} ghost waiters");
+    capture.nothing_lost()?;
+    workload.finish()
+}
+
 #[test]
 fn more_threads_than_room() -> Result<()> {
     let mut workload = Workload::start(

@@ -16,6 +16,7 @@ mod outcomes;
 mod primitives;
 mod readme;
 mod reuse;
+mod sampling;
 mod snapshot;
 mod stacks;
 mod workloads;

@@ -24,9 +24,14 @@ pub struct MapCost {
 /// What each map does when it is full; the others cannot be.
 const WHEN_FULL: &[(&str, &str)] = &[
     (
-        "THREADS",
+        "MORE_THREADS",
         "waits of further threads are not accounted: threads_full",
     ),
+    (
+        "THREADS",
+        "a thread whose place is taken goes to MORE_THREADS",
+    ),
+    ("THREAD_OWNERS", "further threads go to MORE_THREADS"),
     (
         "LOCK_SLOTS",
         "waits on further locks are not accounted: locks_full",

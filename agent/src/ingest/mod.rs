@@ -6,5 +6,6 @@ pub mod cost;
 pub mod counters;
 pub mod decode;
 pub mod locks;
+pub mod mapped;
 pub mod plane;
 pub mod threads;

@@ -8,7 +8,7 @@ use std::{
 
 use aya::{
     Btf, Ebpf,
-    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, Queue, RingBuf},
+    maps::{Array, HashMap, Map, MapData, MapError, MapFd, PerCpuArray, Queue, RingBuf},
 };
 use holdup_abi::{
     census::Task,
@@ -16,13 +16,13 @@ use holdup_abi::{
     thread::Thread,
 };
 
-use super::{census, clock::Sleeper, counters, locks::LockTable, threads};
+use super::{census, clock::Sleeper, counters, locks::LockTable, threads::ThreadTable};
 use crate::{
     model::plan::PlanEntry,
     probe::{
         attach::{self, AttachError, Attached},
         feature::Features,
-        object::Capacity,
+        object::{self, Capacity},
         plan::Wanted,
     },
 };
@@ -53,6 +53,7 @@ pub struct Plane {
     attached: Attached,
     /// Statistics of every lock.
     pub locks: LockTable,
+    threads: ThreadTable,
     /// Samples.
     pub ring: RingBuf<MapData>,
     clock_offset_ns: u64,
@@ -117,19 +118,11 @@ impl Plane {
     }
 
     fn open(mut attached: Attached, capacity: Capacity) -> Result<Self, PlaneError> {
-        let locks = attached.ebpf.map("LOCKS");
-        let locks = locks.and_then(|map| match map {
-            Map::Array(data) => Some(data),
-            _ => None,
-        });
-        let locks =
-            locks.ok_or_else(|| map_error("LOCKS")(MapError::InvalidMapType { map_type: 0 }))?;
-        let locks = LockTable::map(locks.fd(), capacity.locks as usize).map_err(|source| {
-            PlaneError::Map {
-                name: "LOCKS",
-                source,
-            }
+        let places = object::places(capacity.threads) as usize;
+        let locks = mapped(&attached.ebpf, "LOCKS", |fd| {
+            LockTable::map(fd, capacity.locks as usize)
         })?;
+        let threads = mapped(&attached.ebpf, "THREADS", |fd| ThreadTable::map(fd, places))?;
         let ring = attached
             .ebpf
             .take_map("SAMPLES")
@@ -140,6 +133,7 @@ impl Plane {
         Ok(Self {
             attached,
             locks,
+            threads,
             ring,
             clock_offset_ns: CLOCK_UNKNOWN,
         })
@@ -176,9 +170,8 @@ impl Plane {
     /// # Errors
     /// The map cannot be read.
     pub fn parked(&self) -> Result<Vec<(u32, Thread)>, PlaneError> {
-        Ok(threads::parked(
-            &self.map::<HashMap<&MapData, u32, Thread>>("THREADS")?,
-        ))
+        let more = self.map::<HashMap<&MapData, u32, Thread>>("MORE_THREADS")?;
+        Ok(self.threads.parked(&more))
     }
 
     /// Loss counters by name, the kernel's own included.
@@ -279,6 +272,18 @@ fn census_error(source: io::Error) -> PlaneError {
         name: "task iterator",
         source,
     }
+}
+
+/// Maps an array map into memory.
+fn mapped<T>(
+    ebpf: &Ebpf,
+    name: &'static str,
+    map: impl FnOnce(&MapFd) -> io::Result<T>,
+) -> Result<T, PlaneError> {
+    let Some(Map::Array(data)) = ebpf.map(name) else {
+        return Err(map_error(name)(MapError::InvalidMapType { map_type: 0 }));
+    };
+    map(data.fd()).map_err(|source| PlaneError::Map { name, source })
 }
 
 fn fill_slots(ebpf: &mut Ebpf, count: u32) -> Result<(), MapError> {

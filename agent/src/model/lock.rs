@@ -35,7 +35,7 @@ pub struct Site {
     pub wait_ns: u64,
     /// Threads that wait here now.
     pub waiters: u64,
-    /// Sampled waits that began here (exact).
+    /// Sampled waits from here (exact).
     pub samples: u64,
     /// Innermost first. Empty when the stack could not be read.
     pub frames: Vec<Frame>,

@@ -34,18 +34,31 @@ impl Default for Capacity {
 /// Spare room in the hash of locks, so that its per-CPU free lists never run dry before the slots do.
 const HASH_SLACK: u32 = 256;
 
+/// Elements of the array of threads, which is indexed by the low bits of a thread id.
+#[must_use]
+pub const fn places(threads: u32) -> u32 {
+    threads.next_power_of_two()
+}
+
 /// Creates the maps and prepares the programs; nothing is attached yet.
 ///
 /// # Errors
 /// The kernel refuses a map (privileges, memory).
 pub fn load(config: &Config, capacity: Capacity, btf: Option<&Btf>) -> Result<Ebpf, EbpfError> {
+    let places = places(capacity.threads);
+    let config = Config {
+        thread_mask: places - 1,
+        ..*config
+    };
     EbpfLoader::new()
         .btf(btf)
-        .override_global("CONFIG", config, true)
+        .override_global("CONFIG", &config, true)
         .map_max_entries("LOCKS", capacity.locks)
         .map_max_entries("FREE_SLOTS", capacity.locks)
         .map_max_entries("LOCK_SLOTS", capacity.locks.saturating_add(HASH_SLACK))
-        .map_max_entries("THREADS", capacity.threads)
+        .map_max_entries("THREADS", places)
+        .map_max_entries("THREAD_OWNERS", capacity.threads)
+        .map_max_entries("MORE_THREADS", capacity.threads)
         .map_max_entries("SAMPLES", capacity.ring_bytes)
         .load(OBJECT)
 }

@@ -72,6 +72,10 @@ impl Engine {
             generation: head.generation,
         };
         self.meet(key);
+        // Seen parked at the first look, and sampled by the kernel side when it woke.
+        if self.stacks.is_begun(head.tid, head.since_ns) {
+            return;
+        }
         let space = space_of(&key);
         let frames = match stack {
             Stack::Memory([]) => Vec::new(),

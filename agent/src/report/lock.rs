@@ -328,7 +328,7 @@ impl Sum {
             last_waker_tid: _,
             op: _,
             value: _,
-            pad: _,
+            last_woken_tid: _,
             histogram,
         } = stats;
         self.waits += woken + timed_out + interrupted + error;

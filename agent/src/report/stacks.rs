@@ -55,6 +55,12 @@ impl Stacks {
         self.order.push_back((tid, since_ns));
     }
 
+    /// Whether this wait was begun and has not ended.
+    #[must_use]
+    pub fn is_begun(&self, tid: u32, since_ns: u64) -> bool {
+        self.pending.contains_key(&(tid, since_ns))
+    }
+
     fn count(&mut self, key: LockKey, stack: RawStack) -> RawStack {
         let paths = self.locks.entry(key).or_default();
         let full = paths.len() >= MAX_PER_LOCK || self.distinct >= MAX_STACKS;

@@ -185,6 +185,9 @@ impl Runtime for Posix {
     }
 
     fn by_memory(&self, wait: &Wait<'_>) -> Option<Verdict> {
+        if calls_the_kernel_itself(wait) {
+            return None;
+        }
         glibc::by_memory(wait).or_else(|| musl::mutex::by_memory(wait))
     }
 }
@@ -246,4 +249,10 @@ fn located(wait: &Wait<'_>, kind: Kind, library: Option<Library>) -> Verdict {
             .unwrap_or_else(|| plain(None)),
     };
     Verdict { kind, ..verdict }
+}
+
+/// Whether the wait is a call of `syscall(2)`: the C libraries' own locks enter the kernel without it.
+fn calls_the_kernel_itself(wait: &Wait<'_>) -> bool {
+    let innermost = wait.frames.first();
+    innermost.is_some_and(|frame| !frame.guessed && frame.function.as_deref() == Some("syscall"))
 }

@@ -43,8 +43,8 @@ pub struct Config {
     pub task: TaskOffsets,
     /// Size of a kernel stack in bytes, for kernels without `bpf_task_pt_regs`.
     pub kernel_stack_bytes: u32,
-    /// Explicit padding.
-    pub pad: u32,
+    /// Elements of the `THREADS` array, a power of two, minus 1: which bits of a thread id are its index.
+    pub thread_mask: u32,
 }
 
 /// Marks a field that the running kernel does not have.

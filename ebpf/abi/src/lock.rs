@@ -62,8 +62,9 @@ pub struct Lock {
     pub op: u32,
     /// Expected value of the last wait.
     pub value: u32,
-    /// Explicit padding.
-    pub pad: u32,
+    /// Thread that was last released by a wake and has not woken this word since, 0 = none: the holder, as far as
+    /// hand-offs tell.
+    pub last_woken_tid: u32,
     /// Finished waits by duration: bucket `i` holds durations up to `2^(FIRST_BUCKET_LOG2 + i)` ns inclusive.
     pub histogram: [u64; BUCKETS],
 }

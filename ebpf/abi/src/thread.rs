@@ -17,7 +17,7 @@ pub const RESTART_BLOCK: u32 = 4;
 /// Flag: the kernel restarts the wait whatever handler runs (`ERESTARTNOINTR`, from `FUTEX_LOCK_PI`).
 pub const RESTART_ALWAYS: u32 = 8;
 
-/// State of one thread, keyed by its id. Never evicted: the thread that has waited longest is the one that matters.
+/// State of one thread. Never evicted: the thread that has waited longest is the one that matters.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Thread {
@@ -27,6 +27,8 @@ pub struct Thread {
     pub since_ns: u64,
     /// User address this thread last woke.
     pub wake_address: u64,
+    /// Thread id; 0 while the place is free.
+    pub tid: u32,
     /// Process id.
     pub tgid: u32,
     /// See [`crate::lock::LockKey::generation`].
@@ -43,6 +45,8 @@ pub struct Thread {
     pub op: u32,
     /// Value that the caller expected in the futex word.
     pub value: u32,
+    /// Explicit padding.
+    pub pad: u32,
 }
 
-const _: () = assert!(size_of::<Thread>() == 56);
+const _: () = assert!(size_of::<Thread>() == 64 && align_of::<Thread>() == 8);

@@ -12,15 +12,13 @@ use holdup_abi::{
 };
 
 use crate::{
-    count::{Counter, add, lost},
+    count::{Counter, lost},
     filter, lock,
-    maps::{CONTROL, THREADS, config},
+    maps::{CONTROL, MORE_THREADS, config},
     regs,
     task::{self, read_u32, read_u64},
+    thread::{self, NOEXIST},
 };
-
-/// `BPF_NOEXIST`.
-const NOEXIST: u64 = 1;
 
 /// System call numbers of `futex` and `futex_wait`.
 #[cfg(bpf_target_arch = "x86_64")]
@@ -88,7 +86,7 @@ pub extern "C" fn census(context: *const IterContext) -> i32 {
     if watched && control(CONTROL_ADOPT) == 1 {
         adopt(task, &record);
     }
-    if let Some(thread) = THREADS.get_ptr(tid) {
+    if let Some(thread) = thread::known(tid) {
         // SAFETY: a live map value, only read.
         unsafe {
             record.since_ns = (*thread).since_ns;
@@ -141,13 +139,17 @@ fn asleep_since_ns(record: &Task) -> u64 {
     now_ns.min(record.last_ran_ns.wrapping_add(offset))
 }
 
-/// Puts a thread that is asleep in a futex wait on record.
+/// Puts a thread that is asleep in a futex wait on record, in the hash.
 ///
-/// The thread may wake at any moment. Whoever removes the entry from the table settles it: the thread's own exit from
-/// the system call, or the second look below. If the thread still sleeps at the second look, its exit is yet to come.
+/// The thread may wake at any moment. Whoever removes the entry from the hash settles it: the thread's own exit from
+/// the system call, its next futex call, or the second look below. If the thread still sleeps and has no entry of its own
+/// making at the second look, its exit is yet to come.
 #[inline(always)]
 fn adopt(task: *const u8, record: &Task) {
     let Some(wait) = parked(record) else { return };
+    if thread::in_array(record.tid).is_some() {
+        return;
+    }
     let key = LockKey {
         address: wait.address,
         tgid: record.tgid,
@@ -162,6 +164,7 @@ fn adopt(task: *const u8, record: &Task) {
         address: wait.address,
         since_ns: asleep_since_ns(record),
         wake_address: 0,
+        tid: record.tid,
         tgid: record.tgid,
         generation: record.generation,
         slot,
@@ -170,6 +173,7 @@ fn adopt(task: *const u8, record: &Task) {
         flags: PREEXISTING,
         op: wait.op,
         value: wait.value,
+        pad: 0,
     };
     // SAFETY: `lock` is a live element of the array.
     unsafe {
@@ -177,26 +181,25 @@ fn adopt(task: *const u8, record: &Task) {
         (*lock).op = wait.op;
         (*lock).value = wait.value;
     }
-    if let Err(error) = THREADS.insert(record.tid, thread, NOEXIST) {
-        // SAFETY: as above; takes `enter` back.
-        unsafe { add(&raw mut (*lock).waiters, u64::MAX) };
+    if let Err(error) = MORE_THREADS.insert(record.tid, thread, NOEXIST) {
+        lock::take_back(&thread);
         const EEXIST: i32 = -17;
         if error != EEXIST {
             lost(Counter::AdoptFull);
         }
         return;
     }
-    let woke = read_u32(task, config!(task.state)).unwrap_or(0) == 0;
-    if woke && is_ours(record.tid, thread.since_ns) && THREADS.remove(record.tid).is_ok() {
-        // SAFETY: as above.
-        unsafe { add(&raw mut (*lock).waiters, u64::MAX) };
+    let woke = read_u32(task, config!(task.state)).unwrap_or(0) == 0
+        || thread::in_array(record.tid).is_some();
+    if woke && is_ours(record.tid, thread.since_ns) {
+        thread::remove_adopted(record.tid);
     }
 }
 
 /// Whether the table still has the entry of this adoption, not one that the thread has made since.
 #[inline(always)]
 fn is_ours(tid: u32, since_ns: u64) -> bool {
-    let Some(thread) = THREADS.get_ptr(tid) else {
+    let Some(thread) = MORE_THREADS.get_ptr(tid) else {
         return false;
     };
     // SAFETY: a live map value, only read.

@@ -31,7 +31,7 @@ macro_rules! exit {
         $(
             #[fexit]
             pub fn $name(context: FExitContext) -> u32 {
-                $end(context.arg::<i64>(1));
+                $end(Source::of(&context), context.arg::<i64>(1));
                 0
             }
         )+

@@ -45,6 +45,9 @@ probe!(tp_enter_futex_requeue, |c| syscall::futex_requeue(word(
     &c, 0
 )));
 probe!(tp_enter_restart_syscall, |_c| wait::restart());
-probe!(tp_exit_futex, |c| wait::end_futex(word(&c, 0) as i64));
+probe!(tp_exit_futex, |c| wait::end_futex(
+    Source::of(&c),
+    word(&c, 0) as i64
+));
 // One program serves the exits of all other calls that can wait.
-probe!(tp_exit, |c| wait::end(word(&c, 0) as i64));
+probe!(tp_exit, |c| wait::end(Source::of(&c), word(&c, 0) as i64));

@@ -141,6 +141,8 @@ pub struct Lock {
     pub address: u64,
     /// What it is.
     pub kind: String,
+    /// Why it is that.
+    pub evidence: String,
     /// Static variable.
     pub symbol: Option<String>,
     /// Innermost application frame.

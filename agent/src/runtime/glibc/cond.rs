@@ -35,6 +35,8 @@ const VERSIONS: &[Version] = &[
 const SHARED: u32 = 1;
 const WAITER_SHIFT: u32 = 3;
 const MAX_WAITERS: u64 = 1 << 22;
+/// More waits than any condition variable has seen: what looks like a position beyond is a pointer.
+const MAX_POSITION: u64 = 1 << 40;
 
 /// Waits for the signal word of one of two groups; the object is 8-byte aligned, so the address tells which.
 fn base(wait: &Wait<'_>, version: &Version) -> Option<u64> {
@@ -82,7 +84,8 @@ fn strict(wait: &Wait<'_>, version: &Version) -> Option<u64> {
         None => wait.u64_at(base, version.signals + 8)? == 0,
     };
     let end = wait.u64_at(base, 0)? >> 1;
-    let fits = (1..=MAX_WAITERS).contains(&waiters) && waiters <= end && referenced;
+    let fits =
+        (1..=MAX_WAITERS).contains(&waiters) && waiters <= end && end <= MAX_POSITION && referenced;
     fits.then_some(base)
 }
 

@@ -195,6 +195,30 @@ fn glibc_condition_variables_of_all_versions_are_told() {
     );
 }
 
+/// A word of a program's own in static storage, after `stdout` and the table of functions.
+#[test]
+fn pointers_before_a_word_make_no_condition_variable() {
+    let memory = Bytes::default()
+        .pointers(
+            LOCK,
+            &[0x7f12_3456_7890, 0, 0x55aa_0000_4050, 0x7f12_3456_8888],
+        )
+        .words(LOCK + 32, &[0, 0, 0, 0]);
+    let unknown = (Kind::Unknown, None, LOCK + 36, 0);
+    let found = wait(&memory, LOCK + 36, PRIVATE_WAIT, 0, &[]);
+    assert_eq!(summary(&found), unknown);
+}
+
+#[test]
+fn locks_of_the_library_do_not_use_its_syscall_function() {
+    let memory = glibc_mutex(2, 1001, 2, 0, [0, 0]);
+    let stack = &["/lib/libc.so.6!syscall", "work"];
+    let verdict = wait(&memory, LOCK, PRIVATE_WAIT, 2, stack);
+    assert_eq!(summary(&verdict), UNKNOWN);
+    let verdict = wait(&memory, LOCK, PRIVATE_WAIT, 2, &[]);
+    assert_eq!(summary(&verdict), (Kind::Mutex, Some("glibc"), LOCK, 8001));
+}
+
 #[test]
 fn a_woken_waiter_waits_for_the_mutex() {
     let stack = &[
