@@ -116,14 +116,15 @@ fn ids_that_are_no_processes() {
     );
     let own = std::process::id();
     assert_eq!(resolve(&pids(&[own]), &proc), Err(Error::IsSelf(own)));
+    // A thread of this test: those of others may end at any time.
     let (send, receive) = std::sync::mpsc::channel::<()>();
-    // SAFETY: no arguments, always succeeds.
-    let thread = std::thread::spawn(move || (receive.recv(), unsafe { libc::gettid() }));
-    let tid = proc
-        .threads(own)
-        .into_iter()
-        .find(|&tid| tid != own)
-        .unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        // SAFETY: no arguments, always succeeds.
+        tell.send(unsafe { libc::gettid() }).unwrap();
+        receive.recv()
+    });
+    let tid = u32::try_from(told.recv().unwrap()).unwrap();
     let error = resolve(&pids(&[tid]), &proc).unwrap_err();
     assert!(
         matches!(&error, Error::IsThread { tgid, .. } if *tgid == own),
@@ -134,7 +135,7 @@ fn ids_that_are_no_processes() {
         Some(format!("pass -p {own}"))
     );
     drop(send);
-    thread.join().unwrap().0.unwrap_err();
+    thread.join().unwrap().unwrap_err();
 }
 
 #[test]
