@@ -13,7 +13,7 @@ use scene::{Scene, doing, says, until};
 
 /// The processes that the chain goes on to.
 fn leads(doing: &Doing) -> Vec<u32> {
-    doing.leads().map(|peer| peer.pid).collect()
+    doing.leads().map(|lead| lead.peer.pid).collect()
 }
 
 #[test]
@@ -160,7 +160,10 @@ fn stopped_and_traced() {
     scene.until(|doing| doing.progress == Progress::Stuck);
 
     let scene = Scene::start("traced");
-    let sentence = format!("is traced by {} (explain_scene)", scene.pid);
+    let sentence = format!(
+        "is stopped by its tracer, process {} (explain_scene)",
+        scene.pid
+    );
     let found = says(scene.other, &sentence);
     assert_eq!(found.text, sentence);
     assert_eq!(leads(&found), [scene.pid]);

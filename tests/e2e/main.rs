@@ -2,6 +2,7 @@
 
 mod across;
 mod bootstrap;
+mod browser;
 mod command;
 mod concurrent;
 mod doctor;

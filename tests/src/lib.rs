@@ -28,8 +28,10 @@
 //! - [`holdup`]: runs the product
 //! - [`report`]: reads its JSON as a foreign program would, from the documentation and not from the product's types
 //! - [`pprof`]: reads its profiles
+//! - [`browser`]: shows its HTML to a browser
 //! - [`cgroup`], [`scratch`], [`child`]: what tests make and must clean up
 
+pub mod browser;
 pub mod cgroup;
 pub mod child;
 pub mod holdup;

@@ -42,6 +42,7 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("readelf", "binutils"),
     ("unshare", "util-linux"),
     ("setpriv", "util-linux"),
+    ("chromium-headless-shell", "chromium-headless-shell"),
 ];
 
 /// Directory of the workloads' sources.

@@ -4,7 +4,7 @@ use std::{
     fmt::Display,
     io::{Read as _, Write as _},
     process,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -85,6 +85,47 @@ pub fn keep() {
     }
 }
 
+/// As `heartbeat.h`: longest time between two beats of a thread that only naps and looks at the clock.
+static LONGEST_GAP_NS: AtomicU64 = AtomicU64::new(0);
+static BEATS: AtomicU64 = AtomicU64::new(0);
+static BEATS_FIRST: AtomicBool = AtomicBool::new(false);
+
+unsafe extern "C" {
+    /// `param` leads to a `struct sched_param`, which is one `int`.
+    fn sched_setscheduler(pid: i32, policy: i32, param: *const i32) -> i32;
+}
+
+/// Starts the heartbeat, ahead of all other threads where that is permitted.
+pub fn start_heartbeat() {
+    const SCHED_FIFO: i32 = 1;
+    thread::spawn(|| {
+        let priority = 2;
+        // SAFETY: 0 is the calling thread, and `priority` is read only during the call.
+        let result = unsafe { sched_setscheduler(0, SCHED_FIFO, &raw const priority) };
+        BEATS_FIRST.store(result == 0, Ordering::Release);
+        let mut before = Instant::now();
+        loop {
+            thread::sleep(Duration::from_millis(1));
+            let gap = before.elapsed().as_nanos();
+            before = Instant::now();
+            LONGEST_GAP_NS.fetch_max(gap.try_into().unwrap_or(u64::MAX), Ordering::AcqRel);
+            BEATS.fetch_add(1, Ordering::AcqRel);
+        }
+    });
+    until("the heart does not beat", || {
+        BEATS.load(Ordering::Acquire) >= 100
+    });
+}
+
+/// The longest gap since the last call, the one that goes on now included.
+pub fn take_gap() -> u64 {
+    let before = BEATS.load(Ordering::Acquire);
+    until("the heart has stopped", || {
+        BEATS.load(Ordering::Acquire) >= before + 2
+    });
+    LONGEST_GAP_NS.swap(0, Ordering::AcqRel)
+}
+
 /// One way to wait.
 pub struct Mode {
     /// Name on the command line.
@@ -101,7 +142,7 @@ pub struct Mode {
     pub take: fn(),
 }
 
-/// Runs `MODE WAITERS` as `primitives.c` does.
+/// Runs `MODE WAITERS [heartbeat]` as `primitives.c` does; with a heartbeat, `parked` and `truth` tell its gaps.
 pub fn run(modes: &[Mode]) -> ! {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (Some(mode), Some(Ok(count))) = (
@@ -110,7 +151,7 @@ pub fn run(modes: &[Mode]) -> ! {
             .find(|mode| Some(mode.name) == arguments.first().map(String::as_str)),
         arguments.get(1).map(|count| count.parse::<usize>()),
     ) else {
-        die("usage: MODE WAITERS");
+        die("usage: MODE WAITERS [heartbeat]");
     };
     let pid = process::id();
     say(format_args!(r#"{{"event":"ready","pid":{pid}}}"#));
@@ -138,22 +179,32 @@ pub fn run(modes: &[Mode]) -> ! {
     for tid in &waiters {
         word = await_parked(*tid);
     }
+    let beats = arguments
+        .get(2)
+        .is_some_and(|argument| argument == "heartbeat");
+    let gap = || if beats { take_gap() } else { 0 };
+    if beats {
+        start_heartbeat();
+    }
     let address = match (mode.address)() {
         0 => word.clone(),
         address => format!("{address:#x}"),
     };
     let (kind, function) = (mode.kind, mode.function);
     say(format_args!(
-        r#"{{"event":"parked","pid":{pid},"kind":"{kind}","function":"{function}","address":"{address}","futex":"{word}","holder":null,"holder_truth":{},"waiters":{waiters:?}}}"#,
-        HOLDER.load(Ordering::Acquire)
+        r#"{{"event":"parked","pid":{pid},"kind":"{kind}","function":"{function}","address":"{address}","futex":"{word}","holder":null,"holder_truth":{},"waiters":{waiters:?},"gap_ns":{},"beats_first":{}}}"#,
+        HOLDER.load(Ordering::Acquire),
+        gap(),
+        BEATS_FIRST.load(Ordering::Acquire),
     ));
     await_go();
+    let gap_ns = gap();
     RELEASE.store(1, Ordering::Release);
     until("a waiter did not come back", || {
         FINISHED.load(Ordering::Acquire) as usize == count
     });
     say(format_args!(
-        r#"{{"event":"truth","woken":{count},"timed_out":0}}"#
+        r#"{{"event":"truth","woken":{count},"timed_out":0,"gap_ns":{gap_ns}}}"#
     ));
     await_go();
     process::exit(0)

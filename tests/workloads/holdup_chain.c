@@ -1,121 +1,21 @@
-/* holdup_chain MODE [FIFO]: threads that are held up, with a cause that is known to the letter.
- *
- *   ready -> go -> held_up {holder, fd, peer_pid, peer, own, gap_ns, locks[{name, address, holder, waiters[]}]}
- *         -> go -> beat {gap_ns} -> go -> leaves
- *
- * `holder` is the thread that a chain leads to, `fd` what it is blocked on, `peer_pid` the process at the other end,
- * `peer` and `own` the addresses of a connection. `gap_ns` is the largest time between two beats of a thread that only
- * naps and looks at the clock: once before `held_up`, and once from there to `beat`. It runs ahead of all other threads
- * where that is permitted (`beats_first`), so that a gap means that it was stopped, not that the machine is busy.
- */
-#include "truth.h"
+/* holdup_chain MODE [FIFO]: holders that wait for a peer, for each other, or for nobody; see held_up.h. */
+#include "held_up.h"
 #include <arpa/inet.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
-#include <pthread.h>
 #include <semaphore.h>
-#include <signal.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
-#define MAX_WAITERS 8
-#define MAX_LOCKS 3
-
-/* Static locks, so that a report can name them. */
-static pthread_mutex_t cache_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t store_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_rwlock_t table_lock = PTHREAD_RWLOCK_INITIALIZER;
 static sem_t slots;
 
-/* What is known of a lock. */
-struct known {
-    const char *name;
-    void *address;
-    int holder, waiter_count, waiters[MAX_WAITERS];
-};
-static struct known known[MAX_LOCKS];
-static int known_count;
-
-static int root_tid, blocked_fd = -1, peer_pid;
-static char peer_name[64], own_name[64];
-static const char *fifo_path;
-
-/* --- threads ------------------------------------------------------------------------------------------------------ */
-
-struct start {
-    void (*body)(void *);
-    void *argument;
-    const char *name;
-    int tid;
-};
-
-static void *run(void *argument) {
-    struct start *start = argument;
-    prctl(PR_SET_NAME, start->name);
-    __atomic_store_n(&start->tid, thread_id(), __ATOMIC_RELEASE);
-    start->body(start->argument);
-    return NULL;
-}
-
-/* Starts a thread and tells its id. */
-static int spawn(const char *name, void (*body)(void *), void *argument) {
-    struct start *start = calloc(1, sizeof *start); /* lives as long as the program */
-    pthread_t thread;
-    start->body = body;
-    start->argument = argument;
-    start->name = name;
-    if ((errno = pthread_create(&thread, NULL, run, start)) != 0) {
-        die("pthread_create");
-    }
-    while (__atomic_load_n(&start->tid, __ATOMIC_ACQUIRE) == 0) {
-        nap_us(100);
-    }
-    return start->tid;
-}
-
-/* Number of the system call that a thread sleeps in; -1 when it runs. */
-static long call_of(int tid) {
-    char path[64], text[64];
-    snprintf(path, sizeof path, "/proc/self/task/%d/syscall", tid);
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t length = file < 0 ? -1 : read(file, text, sizeof text - 1);
-    if (file >= 0) {
-        close(file);
-    }
-    if (length <= 0) {
-        return -1;
-    }
-    text[length] = 0;
-    long number;
-    return sscanf(text, "%ld 0x", &number) == 1 ? number : -1;
-}
-
-static void await_call(int tid, long number) {
-    uint64_t started_ns = monotonic_ns();
-    while (call_of(tid) != number) {
-        check_deadline(started_ns, "a thread is not in the call that it should be in");
-        nap_us(200);
-    }
-}
-
 /* --- locks -------------------------------------------------------------------------------------------------------- */
 
-static struct known *know(const char *name, void *address) {
-    struct known *lock = &known[known_count++];
-    lock->name = name;
-    lock->address = address;
-    return lock;
-}
-
-static void app_take_mutex(void *mutex) {
-    pthread_mutex_lock(mutex);
-    KEEP_FRAME();
-}
 static void app_take_read(void *rwlock) {
     pthread_rwlock_rdlock(rwlock);
     KEEP_FRAME();
@@ -127,40 +27,6 @@ static void app_take_write(void *rwlock) {
 static void app_take_slot(void *semaphore) {
     sem_wait(semaphore);
     KEEP_FRAME();
-}
-
-static void enqueue(struct known *lock, long count, void (*take)(void *)) {
-    while (count-- > 0) {
-        int tid = spawn("waiter", take, lock->address);
-        await_parked(tid);
-        lock->waiters[lock->waiter_count++] = tid;
-    }
-}
-
-/* A thread that takes `mutex`, and then does something for as long as the program lives. */
-struct holding {
-    pthread_mutex_t *mutex;
-    void (*then)(void);
-    int holds;
-};
-
-NOINLINE static void app_hold(void *argument) {
-    struct holding *holding = argument;
-    pthread_mutex_lock(holding->mutex);
-    __atomic_store_n(&holding->holds, 1, __ATOMIC_RELEASE);
-    holding->then();
-    KEEP_FRAME();
-}
-
-static int hold(struct known *lock, void (*then)(void)) {
-    struct holding *holding = calloc(1, sizeof *holding);
-    holding->mutex = lock->address;
-    holding->then = then;
-    lock->holder = spawn("holder", app_hold, holding);
-    while (!__atomic_load_n(&holding->holds, __ATOMIC_ACQUIRE)) {
-        nap_us(100);
-    }
-    return lock->holder;
 }
 
 /* --- what holders do ---------------------------------------------------------------------------------------------- */
@@ -182,11 +48,6 @@ static void read_byte(void) {
         die("read");
     }
 }
-static void doze(void) {
-    for (;;) {
-        pause();
-    }
-}
 static void nap_often(void) {
     for (;;) {
         nap_us(5000);
@@ -202,20 +63,6 @@ static void spin(void) {
 static void take_store(void) { app_take_mutex(&store_lock); }
 
 /* --- other processes ---------------------------------------------------------------------------------------------- */
-
-/* Starts a process that does `body` and is killed when this one ends. */
-static void spawn_peer(void (*body)(int), int argument) {
-    peer_pid = fork();
-    if (peer_pid < 0) {
-        die("fork");
-    }
-    if (peer_pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        prctl(PR_SET_NAME, "silent_peer");
-        body(argument);
-        _exit(0);
-    }
-}
 
 static void accept_and_be_silent(int listener) {
     if (accept(listener, NULL, NULL) < 0) {
@@ -282,20 +129,20 @@ static void pipe_from_peer(void) {
 
 static void open_and_keep_open(int unused) {
     (void)unused;
-    if (open(fifo_path, O_WRONLY) < 0) {
-        die(fifo_path);
+    if (open(given_path, O_WRONLY) < 0) {
+        die(given_path);
     }
     doze();
 }
 
 static void fifo_from_peer(void) {
-    if (fifo_path == NULL || mkfifo(fifo_path, 0600) != 0) {
+    if (given_path == NULL || mkfifo(given_path, 0600) != 0) {
         die("a FIFO needs a path");
     }
     spawn_peer(open_and_keep_open, 0);
-    blocked_fd = open(fifo_path, O_RDONLY);
+    blocked_fd = open(given_path, O_RDONLY);
     if (blocked_fd < 0) {
-        die(fifo_path);
+        die(given_path);
     }
 }
 
@@ -318,16 +165,6 @@ static void await_full_queue(void) {
 }
 
 /* --- modes -------------------------------------------------------------------------------------------------------- */
-
-/* Three threads behind a mutex whose owner does `then`, which is the system call `number` (-1: none). */
-static void behind(void (*then)(void), long number) {
-    struct known *cache = know("cache_lock", &cache_lock);
-    root_tid = hold(cache, then);
-    if (number >= 0) {
-        await_call(root_tid, number);
-    }
-    enqueue(cache, 3, app_take_mutex);
-}
 
 static void mode_recv(void) {
     connect_to_peer();
@@ -450,10 +287,7 @@ static void mode_semaphore(void) {
     enqueue(know("slots", &slots), 3, app_take_slot);
 }
 
-static const struct mode {
-    const char *name;
-    void (*set_up)(void);
-} MODES[] = {
+static const struct mode MODES[] = {
     {"recv", mode_recv},
     {"nobody", mode_nobody},
     {"send", mode_send},
@@ -472,82 +306,4 @@ static const struct mode {
     {"semaphore", mode_semaphore},
 };
 
-/* --- the heartbeat ------------------------------------------------------------------------------------------------ */
-
-static uint64_t longest_gap_ns, beats;
-static int beats_first;
-
-static void beat(void *unused) {
-    (void)unused;
-    struct sched_param priority = {.sched_priority = 1};
-    int first = pthread_setschedparam(pthread_self(), SCHED_FIFO, &priority) == 0;
-    __atomic_store_n(&beats_first, first, __ATOMIC_RELEASE);
-    uint64_t before_ns = monotonic_ns();
-    for (;;) {
-        nap_us(1000);
-        uint64_t now_ns = monotonic_ns();
-        if (now_ns - before_ns > __atomic_load_n(&longest_gap_ns, __ATOMIC_ACQUIRE)) {
-            __atomic_store_n(&longest_gap_ns, now_ns - before_ns, __ATOMIC_RELEASE);
-        }
-        before_ns = now_ns;
-        __atomic_add_fetch(&beats, 1, __ATOMIC_ACQ_REL);
-    }
-}
-
-/* The longest gap since the last call, the one that goes on now included. */
-static uint64_t take_gap(void) {
-    uint64_t before = __atomic_load_n(&beats, __ATOMIC_ACQUIRE);
-    while (__atomic_load_n(&beats, __ATOMIC_ACQUIRE) < before + 2) {
-        nap_us(500);
-    }
-    return __atomic_exchange_n(&longest_gap_ns, 0, __ATOMIC_ACQ_REL);
-}
-
-/* --- main --------------------------------------------------------------------------------------------------------- */
-
-static void tell(uint64_t gap_ns) {
-    printf("{\"event\":\"held_up\",\"holder\":%d,\"fd\":%d,\"peer_pid\":%d,\"peer\":\"%s\",\"own\":\"%s\","
-           "\"gap_ns\":%llu,\"beats_first\":%s,\"locks\":[",
-           root_tid, blocked_fd, peer_pid, peer_name, own_name, (unsigned long long)gap_ns,
-           beats_first ? "true" : "false");
-    for (int index = 0; index < known_count; index++) {
-        struct known *lock = &known[index];
-        printf("%s{\"name\":\"%s\",\"address\":\"%p\",\"holder\":%d,\"waiters\":[", index ? "," : "", lock->name,
-               lock->address, lock->holder);
-        for (int waiter = 0; waiter < lock->waiter_count; waiter++) {
-            printf("%s%d", waiter ? "," : "", lock->waiters[waiter]);
-        }
-        printf("]}");
-    }
-    say("]}\n");
-}
-
-int main(int argc, char **argv) {
-    const struct mode *mode = NULL;
-    for (size_t index = 0; argc > 1 && index < sizeof MODES / sizeof MODES[0]; index++) {
-        if (strcmp(MODES[index].name, argv[1]) == 0) {
-            mode = &MODES[index];
-        }
-    }
-    if (mode == NULL) {
-        die("usage: holdup_chain MODE [FIFO]");
-    }
-    fifo_path = argv[2];
-    say("{\"event\":\"ready\",\"pid\":%d}\n", getpid());
-    await_go();
-    mode->set_up();
-    spawn("heartbeat", beat, NULL);
-    while (__atomic_load_n(&beats, __ATOMIC_ACQUIRE) < 100) {
-        nap_us(1000);
-    }
-    tell(take_gap());
-    await_go();
-    say("{\"event\":\"beat\",\"gap_ns\":%llu}\n", (unsigned long long)take_gap());
-    await_go();
-    if (peer_pid > 0) {
-        kill(peer_pid, SIGKILL);
-        waitpid(peer_pid, NULL, 0);
-    }
-    /* The others are held up for good. */
-    _exit(0);
-}
+int main(int argc, char **argv) { return run_modes(MODES, sizeof MODES / sizeof MODES[0], argc, argv); }

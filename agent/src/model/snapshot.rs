@@ -54,7 +54,7 @@ pub struct Snapshot {
     pub loss: BTreeMap<String, u64>,
     /// Processes looked at.
     pub processes: Vec<Process>,
-    /// Locks somebody waits for, most waiters first. Counts of finished waits are 0: nothing was recorded.
+    /// Locks somebody waits for: those behind the root that holds most threads up first. Counts of finished waits are 0: nothing was recorded.
     pub locks: Vec<Lock>,
     /// Roots that somebody waits behind: those that hold most threads up first.
     #[serde(default)]

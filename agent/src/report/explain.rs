@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     explain::{
-        doing::{self, Activity, Doing, Object},
+        doing::{self, Activity, Doing, Object, Relation},
         graph::{
             self, Explained, Facts,
             facts::{self, Block, Hold, Id, ThreadId},
@@ -295,18 +295,20 @@ fn blocks(doing: &Doing, reached: &Reached, facts: &mut Facts) {
     // Any one of several descriptors will do, and of several processes at the other end of one.
     let several = doing.endpoints.len() > 1 || ends.len() > 1;
     for end in ends {
-        let kind = match doing.endpoints.first().map(|endpoint| &endpoint.object) {
-            Some(Object::Pipe { .. } | Object::Fifo { .. } | Object::Socket { .. }) => {
-                LinkKind::PeerOf
-            }
-            _ => LinkKind::ProducedBy,
+        let (kind, words) = match end.relation {
+            Relation::OtherEnd => (LinkKind::PeerOf, ""),
+            Relation::Server => (LinkKind::PeerOf, "which is served by"),
+            Relation::LockHolder => (LinkKind::ProducedBy, "whose file lock is held by"),
+            Relation::Child => (LinkKind::ProducedBy, "whose child is"),
+            Relation::Awaited => (LinkKind::ProducedBy, "which waits for the end of"),
+            Relation::Tracer => (LinkKind::ProducedBy, "whose tracer is"),
         };
         facts.blocks.push(Block {
             from: from.clone(),
             to: end.to,
             kind,
             confidence: end.confidence,
-            text: String::new(),
+            text: words.to_owned(),
             since_ns: None,
             site: None,
             any: several,

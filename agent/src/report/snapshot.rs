@@ -1,6 +1,7 @@
 //! What is blocked right now: a census, nothing attached, nobody stopped.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap, HashSet},
     rc::Rc,
     time::SystemTime,
@@ -21,7 +22,8 @@ use super::{
 use crate::{
     ingest::{clock::monotonic_ns, decode},
     model::{
-        Frame, Snapshot, plan::PlanEntry, process::Process, snapshot::SCHEMA, snapshot::Thread,
+        Frame, Lock, Snapshot, plan::PlanEntry, process::Process, snapshot::SCHEMA,
+        snapshot::Thread,
     },
     proc::time,
     symbol::Space,
@@ -37,6 +39,19 @@ pub struct Seen {
     pub task: Task,
     /// Monotonic time since which it has not run; `None` when not known.
     pub asleep_since_ns: Option<u64>,
+}
+
+/// Puts what most threads wait behind first, directly or not, and of that the lock nearest to the root: the lock that
+/// most threads wait for need not be the cause.
+fn by_cause(lock: &Lock) -> impl Ord + use<> {
+    let explanation = lock.explanation.as_ref();
+    let behind = explanation.map_or(lock.waiters, |explanation| explanation.waiters_total);
+    let steps = explanation.map_or(0, |explanation| explanation.chain.len());
+    (
+        Reverse(behind),
+        steps,
+        Reverse((lock.waiters, lock.oldest_wait_ns)),
+    )
 }
 
 /// Builds the report from a census. `again` takes others: a thread that ran meanwhile has left a mixture of stacks
@@ -74,9 +89,6 @@ pub fn build(
             watched_ns: u64::MAX,
         },
     );
-    assembled
-        .locks
-        .sort_by_key(|lock| std::cmp::Reverse((lock.waiters, lock.oldest_wait_ns)));
     holder::find(
         &mut assembled,
         &mut Around {
@@ -90,6 +102,7 @@ pub fn build(
     let causes = explain::explain(&mut assembled, &mut engine, |assembled| {
         looks::of_threads(assembled, began_ns, seen, &again())
     });
+    assembled.locks.sort_by_key(by_cause);
     let threads = seen
         .iter()
         .map(|seen| {

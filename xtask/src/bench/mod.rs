@@ -1,6 +1,7 @@
 //! `cargo xtask bench`
 
 mod empty;
+mod explain;
 mod observer;
 mod report;
 
@@ -30,7 +31,8 @@ pub struct Args {
     /// How long each operation is repeated, in milliseconds
     #[arg(long, default_value_t = 500)]
     milliseconds: u64,
-    /// Only observers whose name contains one of these, besides the untraced run and the empty programs
+    /// Only observers whose name contains one of these, besides the untraced run and the empty programs; `explain` is the
+    /// explanation of many waiters
     #[arg(long)]
     only: Vec<String>,
     /// Measure this agent, which is built already, instead of building an optimised one
@@ -71,7 +73,17 @@ pub fn run(args: &Args) -> Result<()> {
         }
     }
 
+    let explained = if args.only.is_empty() || args.only.iter().any(|only| only == "explain") {
+        ui::step("explanations");
+        Some(explain::measure(&agent, args.rounds)?)
+    } else {
+        None
+    };
+
     ui::line(format_args!("{}\n\n{}", machine(), runs.markdown()));
+    if let Some(explained) = &explained {
+        ui::line(explained.markdown());
+    }
     if load_before > BUSY {
         ui::line(format_args!(
             "the machine was busy with other things (load average {load_before} at the start): mistrust these numbers"
@@ -84,7 +96,7 @@ pub fn run(args: &Args) -> Result<()> {
     for observer in OBSERVERS.iter().filter(|row| !row.is_installed()) {
         ui::line(format_args!("not installed: {}", observer.name));
     }
-    keep(args, &runs)?;
+    keep(args, &runs, explained.as_ref())?;
     let is_ours = |row: &usize| OBSERVERS.get(*row).is_some_and(Observer::is_agent);
     if failures.iter().any(|(row, _)| is_ours(row)) {
         bail!("holdup itself was not measured");
@@ -160,7 +172,7 @@ fn machine() -> String {
     )
 }
 
-fn keep(args: &Args, runs: &Runs) -> Result<()> {
+fn keep(args: &Args, runs: &Runs, explained: Option<&explain::Runs>) -> Result<()> {
     let taken_at = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |time| time.as_secs());
@@ -171,6 +183,7 @@ fn keep(args: &Args, runs: &Runs) -> Result<()> {
         "rounds": args.rounds,
         "milliseconds": args.milliseconds,
         "runs": runs.json(),
+        "explain": explained.map(explain::Runs::json),
     });
     fs::write(&path, format!("{document:#}\n"))
         .with_context(|| format!("cannot write {}", path.display()))?;

@@ -30,8 +30,14 @@ impl Fake {
         )
         .unwrap();
         let stat = format!("{pid} ({comm}) S 1 7 7 0 -1 0 5 0 0 0 1 2 0 0 20 0 1 0 4711 0 0");
-        fs::write(directory.join("stat"), stat).unwrap();
+        self.stat(pid, &stat);
         self
+    }
+
+    fn stat(&self, pid: u32, text: &str) {
+        let directory = self.0.join(format!("{pid}/task/{pid}"));
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("stat"), text).unwrap();
     }
 
     /// Mounts the "unified hierarchy" of this many directories below the fake root.
@@ -110,14 +116,15 @@ fn ids_that_are_no_processes() {
     );
     let own = std::process::id();
     assert_eq!(resolve(&pids(&[own]), &proc), Err(Error::IsSelf(own)));
+    // A thread of this test: those of others may end at any time.
     let (send, receive) = std::sync::mpsc::channel::<()>();
-    // SAFETY: no arguments, always succeeds.
-    let thread = std::thread::spawn(move || (receive.recv(), unsafe { libc::gettid() }));
-    let tid = proc
-        .threads(own)
-        .into_iter()
-        .find(|&tid| tid != own)
-        .unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        // SAFETY: no arguments, always succeeds.
+        tell.send(unsafe { libc::gettid() }).unwrap();
+        receive.recv()
+    });
+    let tid = u32::try_from(told.recv().unwrap()).unwrap();
     let error = resolve(&pids(&[tid]), &proc).unwrap_err();
     assert!(
         matches!(&error, Error::IsThread { tgid, .. } if *tgid == own),
@@ -128,7 +135,7 @@ fn ids_that_are_no_processes() {
         Some(format!("pass -p {own}"))
     );
     drop(send);
-    thread.join().unwrap().0.unwrap_err();
+    thread.join().unwrap().unwrap_err();
 }
 
 #[test]
@@ -149,7 +156,7 @@ fn the_dead_and_the_kernel() {
     let fake = Fake::new("kernel");
     fake.process(2, "kthreadd", "0::/\n");
     let stat = "2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 1 0 0";
-    fs::write(fake.0.join("2/stat"), stat).unwrap();
+    fake.stat(2, stat);
     let error = fake.resolve(&pids(&[2])).unwrap_err();
     assert_eq!(
         error.to_string(),

@@ -264,6 +264,22 @@ mod tests {
     }
 
     proptest! {
+        /// Names from a target's memory are bounded, and can do nothing to a terminal.
+        #[test]
+        fn any_memory_names(
+            base in prop_oneof![0..8192_u64, Just(u64::MAX - 4096), any::<u64>()],
+            bytes in proptest::collection::vec(prop_oneof![9 => 1..=255_u8, 1 => Just(0)], 0..6000),
+            offset in 0..64_u64,
+            length in prop_oneof![0..128_u64, any::<u64>()],
+        ) {
+            let memory = Copied { base, bytes: &bytes };
+            let at = base.wrapping_add(offset);
+            let names = [path(&memory, at), unix_name(&memory, at, length)];
+            for name in names.into_iter().flatten() {
+                prop_assert!(name.chars().count() <= MAX_PATH && !name.chars().any(char::is_control));
+            }
+        }
+
         #[test]
         fn any_call_is_decoded_within_bounds(
             number in 0..500_u64,

@@ -33,7 +33,8 @@ fn is_same(before: &Endpoint, now: &Endpoint) -> bool {
         | (Object::Socket { inode: before, .. }, Object::Socket { inode: now, .. }) => {
             before == now
         }
-        (Object::Fifo { path: before, .. }, Object::Fifo { path: now, .. }) => before == now,
+        (Object::Fifo { path: before, .. }, Object::Fifo { path: now, .. })
+        | (Object::File { path: before, .. }, Object::File { path: now, .. }) => before == now,
         _ => false,
     };
     same && before.fd == now.fd && before.side == now.side
@@ -49,10 +50,14 @@ fn fill(object: &mut Object, before: &Object) {
     if let (
         Object::Pipe { peers: now, .. }
         | Object::Fifo { peers: now, .. }
-        | Object::Socket { peers: now, .. },
+        | Object::Socket { peers: now, .. }
+        | Object::File { servers: now, .. },
         Object::Pipe { peers: before, .. }
         | Object::Fifo { peers: before, .. }
-        | Object::Socket { peers: before, .. },
+        | Object::Socket { peers: before, .. }
+        | Object::File {
+            servers: before, ..
+        },
     ) = (object, before)
         && now.is_empty()
     {

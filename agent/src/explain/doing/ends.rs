@@ -16,6 +16,9 @@ const MAX_HOLDERS: usize = 32;
 /// Descriptors between two looks at the clock.
 const CLOCK_STEP: usize = 64;
 
+/// What a program that serves a file system has open.
+const FUSE: &str = "/dev/fuse";
+
 /// What can be open in two processes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Key {
@@ -25,6 +28,8 @@ pub(super) enum Key {
     Socket(u64),
     /// A named pipe's path.
     Path(String),
+    /// A connection between a file system and the program that serves it; `None` where the kernel does not say which.
+    Fuse(Option<u64>),
 }
 
 impl Key {
@@ -52,6 +57,8 @@ pub(super) struct Holder {
 #[derive(Debug, Default)]
 pub(super) struct Ends {
     pub holders: HashMap<Key, Vec<Holder>>,
+    /// The kernel says which `/dev/fuse` belongs to which file system: one of which it says nothing serves none.
+    pub says_connections: bool,
     /// The walk was cut short, so that holders may be missing.
     pub is_partial: bool,
 }
@@ -65,6 +72,7 @@ pub(super) fn find(wanted: &HashSet<Key>, deadline: Instant) -> Ends {
     if wanted.is_empty() {
         return ends;
     }
+    let wants_fuse = wanted.iter().any(|key| matches!(key, Key::Fuse(_)));
     let mut seen = 0;
     for pid in Proc::default().processes() {
         let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
@@ -86,12 +94,22 @@ pub(super) fn find(wanted: &HashSet<Key>, deadline: Instant) -> Ends {
             let Some(link) = procfs::link(&PathBuf::from(format!("/proc/{pid}/fd/{fd}"))) else {
                 continue;
             };
-            let key = Key::of(&link);
-            if !wanted.contains(&key) {
+            let info = || {
+                let text = procfs::text(&PathBuf::from(format!("/proc/{pid}/fdinfo/{fd}")));
+                fdinfo::parse(&text.unwrap_or_default())
+            };
+            let is_served = wants_fuse && link == FUSE;
+            let key = if is_served {
+                let connection = info().connection;
+                ends.says_connections |= connection.is_some();
+                Key::Fuse(connection)
+            } else {
+                Key::of(&link)
+            };
+            if !wanted.contains(&key) && key != Key::Fuse(None) {
                 continue;
             }
-            let info = procfs::text(&PathBuf::from(format!("/proc/{pid}/fdinfo/{fd}")));
-            let (reads, writes) = fdinfo::parse(&info.unwrap_or_default()).access();
+            let (reads, writes) = info().access();
             let holders = ends.holders.entry(key).or_default();
             if holders.len() < MAX_HOLDERS {
                 holders.push(Holder {

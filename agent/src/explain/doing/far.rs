@@ -124,6 +124,10 @@ fn key(object: &Object) -> Option<Key> {
             socket: Some(socket),
             ..
         } => socket.peer_inode.map(Key::Socket),
+        Object::File {
+            connection: Some(connection),
+            ..
+        } => Some(Key::Fuse(Some(*connection))),
         _ => None,
     }
 }
@@ -132,16 +136,22 @@ fn peers(endpoint: &mut Endpoint, pid: u32, ends: &Ends) {
     let Some(key) = key(&endpoint.object) else {
         return;
     };
-    let holders = ends.holders.get(&key).map_or(&[][..], Vec::as_slice);
+    let holders = match ends.holders.get(&key) {
+        Some(holders) => holders.as_slice(),
+        None if matches!(key, Key::Fuse(_)) => only_server(ends),
+        None => &[],
+    };
     let side = endpoint.side;
-    let (Object::Pipe { peers, .. } | Object::Fifo { peers, .. } | Object::Socket { peers, .. }) =
-        &mut endpoint.object
+    let (Object::Pipe { peers, .. }
+    | Object::Fifo { peers, .. }
+    | Object::Socket { peers, .. }
+    | Object::File { servers: peers, .. }) = &mut endpoint.object
     else {
         return;
     };
-    let is_socket = matches!(key, Key::Socket(_));
+    let has_one_side = matches!(key, Key::Socket(_) | Key::Fuse(_));
     let is_other_end = |holder: &&Holder| match side {
-        _ if is_socket => true,
+        _ if has_one_side => true,
         _ if holder.pid == pid && holder.fd == endpoint.fd => false,
         Side::In => holder.writes,
         Side::Out => holder.reads,
@@ -155,6 +165,17 @@ fn peers(endpoint: &mut Endpoint, pid: u32, ends: &Ends) {
         .into_iter()
         .map(|holder| Peer::of(holder.pid, Some(holder.fd)))
         .collect();
+}
+
+/// Where the kernel does not say who serves which file system: the program that serves one, if there is but one.
+fn only_server(ends: &Ends) -> &[Holder] {
+    let servers = ends.holders.get(&Key::Fuse(None));
+    let servers = servers.map_or(&[][..], Vec::as_slice);
+    match servers {
+        _ if ends.says_connections => &[],
+        [first, rest @ ..] if rest.iter().all(|other| other.pid == first.pid) => servers,
+        _ => &[],
+    }
 }
 
 fn file_locks(observations: &mut [Observation]) {

@@ -24,6 +24,8 @@ pub(super) struct FdInfo {
     pub inode: Option<u64>,
     /// Process of a pidfd.
     pub process: Option<u32>,
+    /// Connection of a `/dev/fuse`: the device number of its file system. Not in kernels before 6.16.
+    pub connection: Option<u64>,
     /// Time until a timer fires; none when it is not armed.
     pub timer_left_ns: Option<u64>,
     /// Descriptors of an epoll set.
@@ -54,6 +56,7 @@ pub(super) fn parse(text: &str) -> FdInfo {
             "ino" => info.inode = value.parse().ok(),
             // -1 when it has ended, 0 when it is not in our namespace.
             "Pid" => info.process = value.parse().ok().filter(|&pid| pid != 0),
+            "fuse_connection" => info.connection = value.parse().ok(),
             "it_value" => info.timer_left_ns = left(value),
             "tfd" => info.watched.extend(watched(value)),
             _ => {}
@@ -135,12 +138,13 @@ mod tests {
         assert_eq!(parse("it_value: (0, 0)\n").timer_left_ns, None);
         assert_eq!(parse("Pid:\t4711\nNSpid:\t4711\n").process, Some(4711));
         assert_eq!(parse("Pid:\t-1\n").process, None);
+        assert_eq!(parse("fuse_connection:\t57\n").connection, Some(57));
         assert_eq!(parse("flags:\t01\n").access(), (false, true));
     }
 
     proptest! {
         #[test]
-        fn any_text(text in "(tfd:|it_value:|flags:|Pid:|events:|ino:|[ 0-9a-f(),\n]){0,64}") {
+        fn any_text(text in "(tfd:|it_value:|flags:|Pid:|fuse_connection:|events:|ino:|[ 0-9a-f(),\n]){0,64}") {
             prop_assert!(parse(&text).watched.len() <= MAX_LINES);
         }
     }

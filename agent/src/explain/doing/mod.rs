@@ -58,35 +58,72 @@ pub struct Doing {
     pub text: String,
 }
 
-impl Doing {
-    /// The processes that a chain leads on to: the other ends of what it waits for, the children it waits for, the
-    /// holder of the file lock, the tracer. Never its own process.
-    pub fn leads(&self) -> impl Iterator<Item = &Peer> {
-        self.leads_by_fd().map(|(_, peer)| peer)
-    }
+/// A process that a thread waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lead<'a> {
+    /// What it is to the thread.
+    pub relation: Relation,
+    /// The thread's descriptor that leads there.
+    pub fd: Option<i32>,
+    /// The process.
+    pub peer: &'a Peer,
+}
 
-    /// The same, each with the descriptor that leads there.
-    pub fn leads_by_fd(&self) -> impl Iterator<Item = (Option<i32>, &Peer)> {
-        let endpoints = self.endpoints.iter().flat_map(|endpoint| {
-            let (peers, one) = match &endpoint.object {
-                Object::Pipe { peers, .. }
-                | Object::Fifo { peers, .. }
-                | Object::Socket { peers, .. } => (peers.as_slice(), None),
-                Object::File { lock_holder, .. } => (&[][..], lock_holder.as_ref()),
-                Object::Process { process } => (&[][..], process.as_ref()),
-                _ => (&[][..], None),
-            };
-            let fd = Some(endpoint.fd);
-            peers.iter().chain(one).map(move |peer| (fd, peer))
-        });
-        let children = self.call.iter().flat_map(|call| &call.children);
+/// What a process is to a thread that waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Relation {
+    /// It has the other end of a pipe or a connection.
+    OtherEnd,
+    /// It serves the file system of a file.
+    Server,
+    /// It holds the lock of a file.
+    LockHolder,
+    /// It is a child that has to end, or, after a vfork, to run another program.
+    Child,
+    /// It has to end.
+    Awaited,
+    /// It stopped the thread to debug it.
+    Tracer,
+}
+
+impl Doing {
+    /// The processes that a chain leads on to. Never its own process.
+    pub fn leads(&self) -> impl Iterator<Item = Lead<'_>> {
         let tracer = match &self.activity {
-            Activity::Traced { tracer } => tracer.as_ref(),
+            Activity::Traced { tracer } => Some(tracer.as_ref()),
             _ => None,
         };
-        endpoints
-            .chain(children.chain(tracer).map(|peer| (None, peer)))
-            .filter(|(_, peer)| peer.pid != self.pid)
+        // What a thread was doing when its tracer stopped it is not what it waits for.
+        let call = self.call.iter().filter(move |_| tracer.is_none());
+        let endpoints = call.clone().flat_map(|_| &self.endpoints);
+        let ends = endpoints.flat_map(|endpoint| {
+            let (relation, peers, one) = match &endpoint.object {
+                Object::Pipe { peers, .. }
+                | Object::Fifo { peers, .. }
+                | Object::Socket { peers, .. } => (Relation::OtherEnd, peers.as_slice(), None),
+                Object::File {
+                    lock_holder: Some(holder),
+                    ..
+                } => (Relation::LockHolder, &[][..], Some(holder)),
+                Object::File { servers, .. } => (Relation::Server, servers.as_slice(), None),
+                Object::Process { process } => (Relation::Awaited, &[][..], process.as_ref()),
+                _ => (Relation::OtherEnd, &[][..], None),
+            };
+            let fd = Some(endpoint.fd);
+            let lead = move |peer| Lead { relation, fd, peer };
+            peers.iter().chain(one).map(lead)
+        });
+        let without_fd = |relation| {
+            move |peer| Lead {
+                relation,
+                fd: None,
+                peer,
+            }
+        };
+        let children = call.flat_map(|call| &call.children);
+        ends.chain(children.map(without_fd(Relation::Child)))
+            .chain(tracer.flatten().map(without_fd(Relation::Tracer)))
+            .filter(|lead| lead.peer.pid != self.pid)
     }
 }
 

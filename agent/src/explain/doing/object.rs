@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     blocked::{Fd, Side},
     fdinfo::{self, FdInfo},
-    mounts::Mounts,
+    mounts::{Mount, Mounts},
     procfs,
 };
 use crate::explain::net;
@@ -40,6 +40,10 @@ pub enum Object {
         inode: Option<u64>,
         /// Who holds the lock that the target waits for.
         lock_holder: Option<Peer>,
+        /// Which connection to a program serves the file system; null when the kernel does.
+        connection: Option<u64>,
+        /// The programs that serve it.
+        servers: Vec<Peer>,
     },
     /// A device, terminals included.
     Device {
@@ -159,7 +163,9 @@ impl Descriptors {
         let info = self.info(fd).unwrap_or_default();
         let (pid, tid) = (self.pid, self.tid);
         let mounts = self.mounts.get_or_insert_with(|| Mounts::of(pid, tid));
-        let filesystem = info.mount.and_then(|mount| mounts.filesystem(mount));
+        let mount = info.mount.and_then(|mount| mounts.get(mount));
+        let connection = mount.as_ref().and_then(Mount::connection);
+        let filesystem = mount.map(|mount| mount.filesystem);
         // A file system that asks another machine or a program may keep us waiting as it does the target.
         if filesystem.as_deref().is_some_and(is_local) && procfs::is_fifo(&path) {
             let peers = Vec::new();
@@ -170,6 +176,8 @@ impl Descriptors {
             filesystem,
             inode: info.inode,
             lock_holder: None,
+            connection,
+            servers: Vec::new(),
         })
     }
 
@@ -256,6 +264,8 @@ fn is_local(filesystem: &str) -> bool {
 mod tests {
     use std::os::fd::AsRawFd as _;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     fn of(fd: i32) -> Object {
@@ -288,6 +298,14 @@ mod tests {
             "{object:?}"
         );
         assert_eq!(of(99_999), Object::Unknown);
+    }
+
+    proptest! {
+        #[test]
+        fn any_link(link in "(pipe:|socket:|\\[|\\]|[0-9]){0,8}") {
+            let number = inode(&link, "pipe:");
+            prop_assert!(number.is_none() || link.starts_with("pipe:[") && link.ends_with(']'));
+        }
     }
 
     #[test]

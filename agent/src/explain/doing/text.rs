@@ -45,7 +45,7 @@ pub fn describe(activity: &Activity, seen: &Observation) -> String {
         Activity::Stopped => "is stopped (SIGSTOP)".to_owned(),
         Activity::Traced { tracer: None } => "is stopped by its tracer".to_owned(),
         Activity::Traced { tracer: Some(peer) } => {
-            format!("is traced by {} ({})", peer.pid, peer.comm)
+            format!("is stopped by its tracer, {}", process(peer))
         }
         Activity::Frozen => "is frozen by its control group".to_owned(),
         Activity::Zombie => "has ended".to_owned(),
@@ -96,12 +96,7 @@ fn wait(blocked: &Blocked, endpoints: &[Endpoint]) -> String {
 }
 
 fn endpoint(action: Action, endpoint: &Endpoint) -> String {
-    let is_file = matches!(endpoint.object, Object::File { .. });
     let object = object(action, endpoint.side, &endpoint.object);
-    if action == Action::Sync && is_file {
-        // A file is known by its path; the number says nothing more.
-        return object;
-    }
     format!("fd {}, {object}", endpoint.fd)
 }
 
@@ -111,11 +106,15 @@ fn object(action: Action, side: Side, object: &Object) -> String {
             path,
             filesystem,
             lock_holder,
+            servers,
             ..
         } => {
             let mut text = path.clone();
             if let Some(filesystem) = filesystem {
                 let _ = write!(text, " ({filesystem})");
+            }
+            if !servers.is_empty() {
+                let _ = write!(text, " of {}", processes(servers));
             }
             if let Some(holder) = lock_holder {
                 let _ = write!(text, ", locked by {}", process(holder));

@@ -95,6 +95,8 @@ fn left(memory: &impl Memory, address: u64, clock: libc::clockid_t) -> Option<Ti
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::proc::memory::Copied;
 
@@ -127,6 +129,28 @@ mod tests {
                 bytes: &bytes,
             };
             assert_eq!(time(&memory, 64, 1), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_memory(
+            limit in prop_oneof![
+                (0..8_usize).prop_map(Limit::Millis),
+                (0..8_usize).prop_map(Limit::Span),
+                (0..8_usize, any::<i32>()).prop_map(|(at, clock)| Limit::Moment(at, clock)),
+                (0..8_usize).prop_map(Limit::Timeval),
+                Just(Limit::ClockSleep),
+                Just(Limit::Futex),
+            ],
+            arguments in proptest::array::uniform6(prop_oneof![Just(64_u64), Just(0), Just(1), any::<u64>()]),
+            bytes in proptest::collection::vec(any::<u8>(), 0..24),
+        ) {
+            let memory = Copied { base: 64, bytes: &bytes };
+            let found = decode(limit, &arguments, &memory);
+            // What is not all there is no time.
+            let is_number = matches!(limit, Limit::Millis(_));
+            prop_assert!(bytes.len() >= 16 || is_number || found.is_none());
         }
     }
 

@@ -183,15 +183,20 @@ mod tests {
     proptest! {
         #[test]
         fn any_damage_is_survived(
-            damage in proptest::collection::vec((0..276_usize, any::<u8>()), 0..16),
+            family in prop_oneof![Just(2_u8), Just(10), any::<u8>()],
+            protocol in prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)],
+            damage in proptest::collection::vec((1..276_usize, any::<u8>()), 0..16),
             length in 0..276_usize,
         ) {
             let mut bytes = answer();
+            bytes[0] = family;
             for (at, byte) in damage {
                 bytes[at] = byte;
             }
-            let socket = decode(&bytes[..length], Protocol::Tcp);
-            prop_assert!(length >= MESSAGE || socket.is_none());
+            let socket = decode(&bytes[..length], protocol);
+            let is_known = [2, 10].contains(&family);
+            prop_assert_eq!(socket.is_some(), length >= MESSAGE && is_known);
+            prop_assert!(socket.is_none_or(|socket| socket.tcp.is_none() || protocol == Protocol::Tcp));
         }
     }
 }

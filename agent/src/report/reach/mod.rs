@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     explain::{
-        doing::{self, Doing, Peer},
+        doing::{self, Doing, Lead, Relation},
         graph::facts::{Id, ThreadId},
     },
     model::explanation::{Confidence, LockRef},
@@ -62,6 +62,8 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct End {
     /// To whom.
     pub to: Id,
+    /// What it is to the thread.
+    pub relation: Relation,
     /// How well that is known.
     pub confidence: Confidence,
 }
@@ -96,11 +98,12 @@ impl Reached {
     #[must_use]
     pub fn ends(&self, doing: &Doing) -> Vec<End> {
         let from = (doing.pid, doing.tid);
-        let mut pids: Vec<u32> = self.leads(doing).map(|(_, peer)| peer.pid).collect();
-        pids.sort_unstable();
-        pids.dedup();
-        pids.into_iter()
-            .map(|pid| {
+        let mut ends: BTreeMap<u32, Relation> = BTreeMap::new();
+        for lead in self.leads(doing) {
+            ends.entry(lead.peer.pid).or_insert(lead.relation);
+        }
+        ends.into_iter()
+            .map(|(pid, relation)| {
                 let stand = self.stands.get(&(from, pid));
                 let (tid, confidence) = match stand.filter(|_| !self.cut.contains_key(&pid)) {
                     Some(Stand::Thread { tid, confidence }) => (Some(*tid), *confidence),
@@ -111,7 +114,11 @@ impl Reached {
                     Some(Stand::Process { .. }) | None => (None, Confidence::Observed),
                 };
                 let to = tid.map_or(Id::Process(pid), |tid| Id::Thread(ThreadId { pid, tid }));
-                End { to, confidence }
+                End {
+                    to,
+                    relation,
+                    confidence,
+                }
             })
             .collect()
     }
@@ -128,13 +135,13 @@ impl Reached {
             || (is_alone && first().is_some_and(super::explain::leads_outside))
     }
 
-    fn leads<'a>(&'a self, doing: &'a Doing) -> impl Iterator<Item = (Option<i32>, &'a Peer)> {
+    fn leads<'a>(&'a self, doing: &'a Doing) -> impl Iterator<Item = Lead<'a>> {
         let back = self.came_by.get(&(doing.pid, doing.tid));
         let is_back = move |fd: &i32| back.is_some_and(|back| back.contains(fd));
         doing
-            .leads_by_fd()
-            .filter(move |(fd, _)| !fd.as_ref().is_some_and(is_back))
-            .filter(|(_, peer)| !is_ours(peer.pid))
+            .leads()
+            .filter(move |lead| !lead.fd.as_ref().is_some_and(is_back))
+            .filter(|lead| !is_ours(lead.peer.pid))
     }
 }
 
@@ -298,7 +305,7 @@ impl Walk<'_> {
             if self.reached.wait(self.near, doing.tid).is_none() {
                 let from = (doing.pid, doing.tid);
                 let peers = self.reached.leads(doing);
-                leads.extend(peers.map(|(_, peer)| (from, peer.pid, peer.fd)));
+                leads.extend(peers.map(|lead| (from, lead.peer.pid, lead.peer.fd)));
             }
         }
         self.visit(leads.iter().map(|&(_, pid, _)| pid).collect());

@@ -37,7 +37,7 @@ pub fn write(html: &mut Html, report: &Report) {
         return;
     };
     html.raw("<section id=\"flame\" aria-labelledby=\"flame-title\">\n");
-    html.raw("<h2 id=\"flame-title\">Where threads waited</h2>\n<figure>\n");
+    html.raw("<h2 id=\"flame-title\">Where threads waited</h2>\n<figure tabindex=\"0\" aria-labelledby=\"flame-title\">\n");
     html.leaf(
         "figcaption",
         &[("class", "quiet")],

@@ -38,6 +38,7 @@ pub fn render(capture: &Capture, options: &Options) -> String {
         waited_for.partition(|lock| lock::is_held_up(lock));
     header(&mut page, capture, &locks);
     lock::deadlocks(&mut page, &capture.deadlocks);
+    lock::roots(&mut page, &capture.root_blockers);
     if !locks.is_empty() {
         page.blank();
         heading(&mut page, "LOCK", "PEAK");

@@ -3,7 +3,7 @@
 use crate::{
     model::{
         Kind, Lock,
-        explanation::{Confidence, Deadlock},
+        explanation::{Confidence, Deadlock, Ending, RootBlocker},
     },
     sink::{hold, name, text, units},
 };
@@ -115,7 +115,25 @@ pub fn deadlocks(page: &mut Page, deadlocks: &[Deadlock]) {
     for deadlock in deadlocks.iter().take(SHOWN) {
         page.paragraph(&deadlock.text, Style::Bold);
     }
-    left_out(page, deadlocks.len(), SHOWN, "deadlocks");
+    left_to_json(page, deadlocks.len(), SHOWN, "deadlocks");
+}
+
+/// Writes what most threads wait behind, where that takes more than one lock to say.
+pub fn roots(page: &mut Page, roots: &[RootBlocker]) {
+    /// The rest are in the JSON document.
+    const SHOWN: usize = 5;
+    if !roots.iter().any(|root| root.locks.len() > 1) {
+        return;
+    }
+    // What a deadlock holds up, it says itself.
+    let roots: Vec<&RootBlocker> = roots
+        .iter()
+        .filter(|root| root.ending != Ending::Deadlock)
+        .collect();
+    for root in roots.iter().take(SHOWN) {
+        page.paragraph(&root.text, Style::Bold);
+    }
+    left_to_json(page, roots.len(), SHOWN, "roots");
 }
 
 /// A lock's name in `columns`, with its process when there are several.
@@ -144,6 +162,16 @@ pub fn short_name(lock: &Lock, comm: Option<&str>, columns: usize) -> String {
 fn is_line(place: &str) -> bool {
     let line = place.rsplit_once(':').map(|(_, line)| line);
     line.is_some_and(|line| !line.is_empty() && line.bytes().all(|b| b.is_ascii_digit()))
+}
+
+fn left_to_json(page: &mut Page, rows: usize, shown: usize, what: &str) {
+    if let Some(more @ 1..) = rows.checked_sub(shown) {
+        let more = units::count(more as u64);
+        page.paragraph(
+            &format!("({more} more {what} in the JSON document)"),
+            Style::Dim,
+        );
+    }
 }
 
 /// Says how many rows were left out.

@@ -19,7 +19,8 @@ const NUMBERS: usize = 20;
 /// Stacks shown under a lock.
 const STACKS: usize = 5;
 
-/// Lays a snapshot out. Locks come in the order of the document: most waiters first.
+/// Lays a snapshot out. Locks come in the order of the document: what most threads wait
+/// behind first.
 #[must_use]
 pub fn render(snapshot: &Snapshot, options: &Options) -> String {
     let mut page = Page::new(options);
@@ -45,6 +46,7 @@ pub fn render(snapshot: &Snapshot, options: &Options) -> String {
         .partition(|lock| lock::is_held_up(lock));
     header(&mut page, snapshot, &locks, &others);
     lock::deadlocks(&mut page, &snapshot.deadlocks);
+    lock::roots(&mut page, &snapshot.root_blockers);
     if !locks.is_empty() {
         page.blank();
         heading(&mut page, "LOCK");

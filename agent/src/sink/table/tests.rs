@@ -2,7 +2,10 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::*;
 use crate::{
-    model::{Capture, Snapshot},
+    model::{
+        Capture, Snapshot,
+        explanation::{Ending, LockRef, Node, Progress, RootBlocker},
+    },
     sink::{fixture, golden},
 };
 
@@ -20,6 +23,41 @@ fn golden_capture() {
 #[test]
 fn golden_snapshot() {
     golden::check("snapshot.txt", &snapshot(&fixture::snapshot(), &PLAIN));
+}
+
+/// The root of several locks is told above them; where each lock is its own story, nothing is said twice.
+#[test]
+fn roots_of_several_locks_come_first() {
+    let mut document = fixture::snapshot();
+    let name = LockRef {
+        pid: 4242,
+        address: 0x4040,
+    };
+    document.root_blockers = vec![RootBlocker {
+        root: Node::Process {
+            pid: 7,
+            comm: "peer".to_owned(),
+        },
+        ending: Ending::Blocked,
+        progress: Progress::Stuck,
+        waiters_total: 3000,
+        waiters_is_at_least: false,
+        oldest_wait_ns: None,
+        locks: vec![name],
+        locks_left_out: 0,
+        text: "3,000 threads wait behind process 7 `peer`".to_owned(),
+    }];
+    let text = document.root_blockers[0].text.clone();
+    assert!(!snapshot(&document, &PLAIN).contains(&text));
+    document.root_blockers[0].locks.push(LockRef {
+        address: 0x5050,
+        ..name
+    });
+    let page = snapshot(&document, &PLAIN);
+    assert!(
+        page.find(&text).unwrap() < page.find("KIND").unwrap(),
+        "{page}"
+    );
 }
 
 #[test]
