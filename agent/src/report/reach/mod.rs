@@ -107,7 +107,11 @@ impl Reached {
                 let stand = self.stands.get(&(from, pid));
                 let (tid, confidence) = match stand.filter(|_| !self.cut.contains_key(&pid)) {
                     Some(Stand::Thread { tid, confidence }) => (Some(*tid), *confidence),
-                    Some(Stand::Process { is_alone }) if self.leads_on(pid, *is_alone) => {
+                    // Of a server's many threads the first one tells nothing.
+                    Some(Stand::Process { is_alone })
+                        if (*is_alone || relation != Relation::Server)
+                            && self.leads_on(pid, *is_alone) =>
+                    {
                         (Some(pid), stand::guess(*is_alone))
                     }
                     // Seen in the tables of the kernel, but that the process will answer is a guess.
@@ -305,12 +309,12 @@ impl Walk<'_> {
             if self.reached.wait(self.near, doing.tid).is_none() {
                 let from = (doing.pid, doing.tid);
                 let peers = self.reached.leads(doing);
-                leads.extend(peers.map(|lead| (from, lead.peer.pid, lead.peer.fd)));
+                leads.extend(peers.map(|lead| (from, lead.peer.pid, lead.peer.fd, lead.relation)));
             }
         }
-        self.visit(leads.iter().map(|&(_, pid, _)| pid).collect());
+        self.visit(leads.iter().map(|&(_, pid, ..)| pid).collect());
         let mut next = BTreeSet::new();
-        for (from, pid, fd) in leads {
+        for (from, pid, fd, relation) in leads {
             let Some(threads) = self.visited.get(&pid) else {
                 continue;
             };
@@ -319,7 +323,9 @@ impl Walk<'_> {
             } else {
                 &self.reached.far.threads
             };
-            let stand = stand::of(pid, fd, threads, waits);
+            // A thread that waits for requests is the one of a server that has nothing to do with this one.
+            let at_work = fd.filter(|_| relation != Relation::Server);
+            let stand = stand::of(pid, at_work, threads, waits);
             let tid = match stand {
                 Stand::Thread { tid, .. } => tid,
                 Stand::Process { .. } => pid,

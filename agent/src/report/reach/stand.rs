@@ -42,9 +42,11 @@ pub fn of(pid: u32, fd: Option<i32>, threads: &[Still], waits: &HashMap<u32, Wai
             confidence: Confidence::Observed,
         };
     }
+    // Waiting for another thread's end is what a first thread does: a worker that does so tells nothing.
     let waits_for = |tid: u32| {
         let wait = waits.get(&tid)?;
-        (wait.steady && (wait.kind.is_lock() || wait.kind == Kind::Join)).then_some(wait.address)
+        let counts = wait.kind.is_lock() || (wait.kind == Kind::Join && tid == pid);
+        (wait.steady && counts).then_some(wait.address)
     };
     let mut by_lock: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
     for still in threads {
@@ -53,7 +55,6 @@ pub fn of(pid: u32, fd: Option<i32>, threads: &[Still], waits: &HashMap<u32, Wai
         }
     }
     let first = waits_for(pid).map(|_| pid);
-    // Waiting for another thread's end is what a first thread does: a worker that does so tells nothing.
     let of_most = || {
         let most = by_lock.values().rev().max_by_key(|tids| tids.len())?;
         most.iter().min().copied()
