@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use holdup_tests::{
-    Recording, Workload, holdup,
+    Recording, Workload,
+    heartbeat::Heart,
+    holdup,
     report::{
         Capture, Deadlock, Explanation, Lock, RootBlocker, Snapshot,
         explanation::{Link, Node},
@@ -25,6 +27,8 @@ struct HeldUp {
     root_pid: u32,
     root: u32,
     fd: i32,
+    #[serde(flatten)]
+    heart: Heart,
     locks: Vec<Known>,
 }
 
@@ -135,8 +139,9 @@ impl Scene {
         Ok(())
     }
 
+    /// Checks that the target was never stopped, and ends it.
     fn end(self) -> Result<()> {
-        self.workload.finish()
+        self.truth.heart.end(self.workload)
     }
 }
 

@@ -1,11 +1,13 @@
 //! Who holds a lock that keeps no record of it: named where it can be known, with the right word for how well, and nobody
-//! where it cannot. The workloads `holders.c` and `holders.rs` know the truth.
+//! where it cannot. The workloads `holders.c` and `holders.rs` know the truth, and have a heartbeat all the while.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use holdup_tests::{
-    Recording, Workload, holdup,
+    Recording, Workload,
+    heartbeat::Heart,
+    holdup,
     report::{Capture, Explanation, Lock, Snapshot, parse_address},
     toolchain::{Build, build},
 };
@@ -17,6 +19,8 @@ struct Truth {
     holder: u32,
     not: Vec<u32>,
     waiters: Vec<u32>,
+    #[serde(flatten)]
+    heart: Heart,
 }
 
 impl Truth {
@@ -114,7 +118,7 @@ fn given_a_rust_mutex_and_has_not_passed_it_on() -> Result<()> {
         "{:?}",
         capture.root_blockers
     );
-    workload.finish()
+    truth.heart.end(workload)
 }
 
 /// Whoever was given it last has let go since, without anybody waiting; the one who has it was never seen to get it.
@@ -131,7 +135,7 @@ fn given_a_rust_mutex_and_has_passed_it_on() -> Result<()> {
     } else {
         is_not_known(lock)?;
     }
-    workload.finish()
+    truth.heart.end(workload)
 }
 
 /// Nothing was watched: where the holder stands in the code tells.
@@ -143,7 +147,7 @@ fn past_the_call_for_a_parking_lot_mutex() -> Result<()> {
     explanation.says(&["it is past the call for the lock in "])?;
     let holder = lock.holder.as_ref().context("no holder")?;
     ensure!(holder.since_is_at_least, "{holder:?}");
-    workload.finish()
+    truth.heart.end(workload)
 }
 
 /// The holder has taken the lock in another function: it has the address, and calls what the waiters call.
@@ -153,7 +157,7 @@ fn the_address_and_a_call_elsewhere() -> Result<()> {
     let lock = snapshot.lock(workload.pid(), truth.address()?, "mutex")?;
     let explanation = is_held(lock, &truth, "inferred")?;
     explanation.says(&["its stack holds the lock's address, and its function "])?;
-    workload.finish()
+    truth.heart.end(workload)
 }
 
 /// As in a snapshot, at the end of a recording.
@@ -162,7 +166,7 @@ fn past_the_call_in_a_recording() -> Result<()> {
     let (workload, truth, capture) = recorded(&rust_program(), "past_the_call")?;
     let lock = capture.lock(workload.pid(), truth.address()?, "mutex")?;
     is_held(lock, &truth, "inferred")?;
-    workload.finish()
+    truth.heart.end(workload)
 }
 
 /// The owner has ended without a trace, and two threads that know of the lock are as likely as each other.
@@ -173,7 +177,7 @@ fn nobody_when_two_are_as_likely() -> Result<()> {
     ensure!(truth.holder == 0 && truth.not.len() == 2, "{truth:?}");
     is_not_known(lock)?;
     ensure!(why(lock)?.progress == "unknown" || why(lock)?.progress == "stuck");
-    workload.finish()
+    truth.heart.end(workload)
 }
 
 /// A condition variable that nobody signals, since its signaller waits for its peer.
@@ -204,7 +208,7 @@ fn a_signaller_that_is_blocked() -> Result<()> {
         &format!("by thread {} `producer`", truth.holder),
         "which waits in recvfrom() on fd ",
     ])?;
-    workload.finish()
+    truth.heart.end(workload)
 }
 
 /// What a snapshot sees of it: no signal, so nobody is expected to give one.
@@ -212,7 +216,7 @@ fn a_signaller_that_is_blocked() -> Result<()> {
 fn a_signaller_that_was_not_seen() -> Result<()> {
     let (workload, truth, snapshot) = looked_at(&c_program()?, "condvar")?;
     is_not_known(snapshot.lock(workload.pid(), truth.address()?, "condvar")?)?;
-    workload.finish()
+    truth.heart.end(workload)
 }
 
 /// Two threads that have nothing to do wait for each other's signals: that is no deadlock.
@@ -226,7 +230,7 @@ fn idle_threads_are_no_deadlock() -> Result<()> {
         "{:?}",
         capture.locks
     );
-    workload.finish()
+    truth.heart.end(workload)
 }
 
 /// A semaphore that goes from hand to hand: the one that was let in last has it.
@@ -246,7 +250,7 @@ fn given_a_semaphore() -> Result<()> {
             && explanation.confidence == "observed",
         "{explanation:?}"
     );
-    workload.finish()
+    truth.heart.end(workload)
 }
 
 /// Handed round with a constant queue: slow, but nobody is wedged. In a recording and in a snapshot.
@@ -277,7 +281,7 @@ fn a_convoy_is_not_stuck() -> Result<()> {
             lock.holder
         );
     }
-    workload.finish()
+    truth.heart.end(workload)
 }
 
 /// The same lock with the same waiters, but its owner stays.
@@ -309,7 +313,7 @@ fn a_stuck_lock_is_no_convoy() -> Result<()> {
             truth.holder
         )])?;
     }
-    workload.finish()
+    truth.heart.end(workload)
 }
 
 /// The owner has ended, and a thread that was born later has its id.
@@ -331,11 +335,13 @@ fn an_owner_whose_id_is_anothers() -> Result<()> {
         "{explanation:?}"
     );
     explanation.says(&["its owner is dead: abandoned"])?;
-    workload.finish()
+    truth.heart.end(workload)
 }
 
 #[derive(Debug, Deserialize)]
 struct HeldUp {
+    #[serde(flatten)]
+    heart: Heart,
     locks: Vec<Held>,
 }
 
@@ -377,5 +383,5 @@ fn readers_and_writers_speak_for_themselves() -> Result<()> {
         );
         explanation.says(&["in all 5 threads wait behind it"])?;
     }
-    Ok(())
+    truth.heart.end(workload)
 }

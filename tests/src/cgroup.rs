@@ -5,9 +5,13 @@ use std::{
     path::{Path, PathBuf},
     process,
     sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+
+use crate::child;
 
 /// A control group (v2), removed when dropped.
 #[derive(Debug)]
@@ -47,8 +51,44 @@ impl Cgroup {
     /// # Errors
     /// When the kernel refuses.
     pub fn adopt(&self, pid: u32) -> Result<()> {
-        let file = self.0.join("cgroup.procs");
-        fs::write(&file, pid.to_string()).with_context(|| file.display().to_string())
+        self.write("cgroup.procs", &pid.to_string())
+    }
+
+    /// Moves one thread in, and leaves the rest of its process in the group above, which it must be in already.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn adopt_thread(&self, tid: u32) -> Result<()> {
+        self.write("cgroup.type", "threaded")?;
+        self.write("cgroup.threads", &tid.to_string())
+    }
+
+    /// Freezes all that is inside, or lets it go on, and waits until that has come about.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or does not get there in time.
+    pub fn freeze(&self, freeze: bool) -> Result<()> {
+        self.write("cgroup.freeze", if freeze { "1" } else { "0" })?;
+        let started = Instant::now();
+        while self.is_frozen()? != freeze {
+            ensure!(started.elapsed() < child::DEADLINE, "{:?} stays", self.0);
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Whether all that is inside is frozen.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn is_frozen(&self) -> Result<bool> {
+        let events = fs::read_to_string(self.0.join("cgroup.events"))?;
+        Ok(events.lines().any(|line| line == "frozen 1"))
+    }
+
+    fn write(&self, file: &str, text: &str) -> Result<()> {
+        let file = self.0.join(file);
+        fs::write(&file, text).with_context(|| file.display().to_string())
     }
 }
 

@@ -1,20 +1,20 @@
 /* across MODE [MEMORY]: threads that are held up by threads of other processes, with a cause that is known to the letter.
  *
- *   ready -> go -> held_up {other, third, holder, root_pid, root, fd, locks[{name, pid, address, holder_pid, holder}]}
- *         -> go -> leaves
+ *   ready -> go -> held_up {other, third, holder, root_pid, root, fd, gap_ns, beats_first,
+ *                           locks[{name, pid, address, holder_pid, holder}]}
+ *         -> go -> beat {gap_ns} -> go -> leaves
  *
  * `other` is a child process, `third` its child, if there is one. `holder` is the thread of this process that holds what
  * three waiters wait for (0 when another process holds it), `fd` what it is blocked on; `root` of `root_pid` is where the
  * chain ends. Addresses are those in process `pid`. MEMORY is where shared locks lie: `anonymous` (default), `memfd`, or a
- * path; the latter two are mapped at different addresses in the two processes.
+ * path; the latter two are mapped at different addresses in the two processes. `gap_ns` and `beats_first`: see
+ * heartbeat.h; a child that holdup may be told to watch has a heart too, if a thread more changes nothing there.
  */
-#include "truth.h"
+#include "heartbeat.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -31,6 +31,7 @@ static struct pool *pool;
 struct board {
     int taken, may_go, root, waiting;
     unsigned long left, right;
+    struct heart heart;
 };
 static struct board *board;
 
@@ -280,6 +281,7 @@ static void circle_in_child(void) {
     remap_pool();
     board->left = (unsigned long)&pool->left;
     board->right = (unsigned long)&pool->right;
+    start_heart(&board->heart);
     spawn("crosser", take_right_then_left, NULL);
     doze(NULL);
 }
@@ -289,6 +291,7 @@ static void mode_circle(void) {
     static int taken;
     make_pool(0);
     other_pid = spawn_process("crossing", circle_in_child);
+    more_hearts[0] = &board->heart;
     root_pid = other_pid;
     root_tid = await(&board->taken, "the lock is not taken");
     holder_tid = spawn("crosser", take_left_then_right, &taken);
@@ -364,12 +367,14 @@ static void cross_in_two_threads(void) {
 }
 static void cross_in_child(void) {
     remap_pool();
+    start_heart(&board->heart);
     cross_in_two_threads();
     doze(NULL);
 }
 static void mode_lively(void) {
     make_pool(0);
     other_pid = spawn_process("crossing", cross_in_child);
+    more_hearts[0] = &board->heart;
     cross_in_two_threads();
     know("left", &pool->left, other_pid, 0);
     know("right", &pool->right, other_pid, 0);
@@ -640,9 +645,10 @@ static const struct mode {
 /* --- main --------------------------------------------------------------------------------------------------------- */
 
 static void tell(void) {
-    printf("{\"event\":\"held_up\",\"other\":%d,\"third\":%d,\"holder\":%d,\"root_pid\":%d,\"root\":%d,\"fd\":%d,"
-           "\"locks\":[",
+    printf("{\"event\":\"held_up\",\"other\":%d,\"third\":%d,\"holder\":%d,\"root_pid\":%d,\"root\":%d,\"fd\":%d,",
            other_pid, third_pid, holder_tid, root_pid, root_tid, blocked_fd);
+    print_heart();
+    printf(",\"locks\":[");
     for (int index = 0; index < known_count; index++) {
         struct known *lock = &known[index];
         printf("%s{\"name\":\"%s\",\"pid\":%d,\"address\":\"%p\",\"holder_pid\":%d,\"holder\":%d}", index ? "," : "",
@@ -666,7 +672,10 @@ int main(int argc, char **argv) {
     say("{\"event\":\"ready\",\"pid\":%d}\n", getpid());
     await_go();
     mode->set_up();
+    start_heartbeat();
     tell();
+    await_go();
+    say_beat();
     await_go();
     if (other_pid > 0) {
         kill(other_pid, SIGKILL);

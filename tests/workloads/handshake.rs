@@ -89,13 +89,14 @@ pub fn keep() {
 static LONGEST_GAP_NS: AtomicU64 = AtomicU64::new(0);
 static BEATS: AtomicU64 = AtomicU64::new(0);
 static BEATS_FIRST: AtomicBool = AtomicBool::new(false);
+static QUIET_GAP_NS: AtomicU64 = AtomicU64::new(0);
 
 unsafe extern "C" {
     /// `param` leads to a `struct sched_param`, which is one `int`.
     fn sched_setscheduler(pid: i32, policy: i32, param: *const i32) -> i32;
 }
 
-/// Starts the heartbeat, ahead of all other threads where that is permitted.
+/// Starts the heartbeat, ahead of all other threads where that is permitted. Nobody is to watch yet.
 pub fn start_heartbeat() {
     const SCHED_FIFO: i32 = 1;
     thread::spawn(|| {
@@ -115,10 +116,24 @@ pub fn start_heartbeat() {
     until("the heart does not beat", || {
         BEATS.load(Ordering::Acquire) >= 100
     });
+    QUIET_GAP_NS.store(take_gap(), Ordering::Release);
+}
+
+/// The fields of an event that tell of the time before anybody watched.
+pub fn heart() -> String {
+    let gap_ns = QUIET_GAP_NS.load(Ordering::Acquire);
+    let beats_first = BEATS_FIRST.load(Ordering::Acquire);
+    format!(r#""gap_ns":{gap_ns},"beats_first":{beats_first}"#)
+}
+
+/// The event that tells of the time since.
+pub fn say_beat() {
+    let gap_ns = take_gap();
+    say(format_args!(r#"{{"event":"beat","gap_ns":{gap_ns}}}"#));
 }
 
 /// The longest gap since the last call, the one that goes on now included.
-pub fn take_gap() -> u64 {
+fn take_gap() -> u64 {
     let before = BEATS.load(Ordering::Acquire);
     until("the heart has stopped", || {
         BEATS.load(Ordering::Acquire) >= before + 2
@@ -142,7 +157,8 @@ pub struct Mode {
     pub take: fn(),
 }
 
-/// Runs `MODE WAITERS [heartbeat]` as `primitives.c` does; with a heartbeat, `parked` and `truth` tell its gaps.
+/// Runs `MODE WAITERS [heartbeat]` as `primitives.c` does; with a heartbeat, `parked` tells of it, and a `beat` comes
+/// before the `truth`.
 pub fn run(modes: &[Mode]) -> ! {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (Some(mode), Some(Ok(count))) = (
@@ -182,7 +198,6 @@ pub fn run(modes: &[Mode]) -> ! {
     let beats = arguments
         .get(2)
         .is_some_and(|argument| argument == "heartbeat");
-    let gap = || if beats { take_gap() } else { 0 };
     if beats {
         start_heartbeat();
     }
@@ -192,19 +207,21 @@ pub fn run(modes: &[Mode]) -> ! {
     };
     let (kind, function) = (mode.kind, mode.function);
     say(format_args!(
-        r#"{{"event":"parked","pid":{pid},"kind":"{kind}","function":"{function}","address":"{address}","futex":"{word}","holder":null,"holder_truth":{},"waiters":{waiters:?},"gap_ns":{},"beats_first":{}}}"#,
+        r#"{{"event":"parked","pid":{pid},"kind":"{kind}","function":"{function}","address":"{address}","futex":"{word}","holder":null,"holder_truth":{},"waiters":{waiters:?},{}}}"#,
         HOLDER.load(Ordering::Acquire),
-        gap(),
-        BEATS_FIRST.load(Ordering::Acquire),
+        heart(),
     ));
     await_go();
-    let gap_ns = gap();
+    if beats {
+        say_beat();
+        await_go();
+    }
     RELEASE.store(1, Ordering::Release);
     until("a waiter did not come back", || {
         FINISHED.load(Ordering::Acquire) as usize == count
     });
     say(format_args!(
-        r#"{{"event":"truth","woken":{count},"timed_out":0,"gap_ns":{gap_ns}}}"#
+        r#"{{"event":"truth","woken":{count},"timed_out":0}}"#
     ));
     await_go();
     process::exit(0)

@@ -1,7 +1,7 @@
 /* Threads that are held up, with a cause that is known to the letter: what the workloads `holdup_*.c` share. Each is run
  * as `PROGRAM MODE [PATH]`:
  *
- *   ready -> go -> held_up {holder, fd, peer_pid, peer, own, gap_ns, locks[{name, address, holder, waiters[]}]}
+ *   ready -> go -> held_up {holder, fd, peer_pid, peer, own, gap_ns, beats_first, locks[{name, address, holder, waiters[]}]}
  *         -> go -> beat {gap_ns} -> go -> leaves
  *
  * `holder` is the thread that a chain leads to, `fd` what it is blocked on, `peer_pid` the process at the other end,
@@ -182,11 +182,11 @@ struct mode {
     void (*set_up)(void);
 };
 
-static void tell(uint64_t gap_ns) {
-    printf("{\"event\":\"held_up\",\"holder\":%d,\"fd\":%d,\"peer_pid\":%d,\"peer\":\"%s\",\"own\":\"%s\","
-           "\"gap_ns\":%llu,\"beats_first\":%s,\"locks\":[",
-           root_tid, blocked_fd, peer_pid, peer_name, own_name, (unsigned long long)gap_ns,
-           beats_first ? "true" : "false");
+static void tell(void) {
+    printf("{\"event\":\"held_up\",\"holder\":%d,\"fd\":%d,\"peer_pid\":%d,\"peer\":\"%s\",\"own\":\"%s\",",
+           root_tid, blocked_fd, peer_pid, peer_name, own_name);
+    print_heart();
+    printf(",\"locks\":[");
     for (int index = 0; index < known_count; index++) {
         struct known *lock = &known[index];
         printf("%s{\"name\":\"%s\",\"address\":\"%p\",\"holder\":%d,\"waiters\":[", index ? "," : "", lock->name,
@@ -214,9 +214,9 @@ static int run_modes(const struct mode *modes, size_t count, int argc, char **ar
     await_go();
     mode->set_up();
     start_heartbeat();
-    tell(take_gap());
+    tell();
     await_go();
-    say("{\"event\":\"beat\",\"gap_ns\":%llu}\n", (unsigned long long)take_gap());
+    say_beat();
     await_go();
     if (peer_pid > 0) {
         kill(peer_pid, SIGKILL);

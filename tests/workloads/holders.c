@@ -1,13 +1,12 @@
 /* holders MODE: semaphores, condition variables and mutexes whose holder, or whose signaller, is known to the program.
  *
- *   ready -> go -> held_up {address, holder, not[], waiters[]} -> go -> leaves
+ *   ready -> go -> held_up {address, holder, not[], waiters[], gap_ns, beats_first} -> go -> beat {gap_ns} -> go -> leaves
  *
  * `holder` is the thread that the waiters depend on, 0 when none is; `not` are threads that a guess could name by mistake.
+ * `gap_ns` (see heartbeat.h) is of the time before `ready`, since a recording can begin there.
  */
-#include "truth.h"
-#include <pthread.h>
+#include "heartbeat.h"
 #include <semaphore.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 
 #define MAX_WAITERS 16
@@ -299,13 +298,18 @@ int main(int argc, char **argv) {
     if (mode == NULL) {
         die("usage: holders MODE");
     }
+    start_heartbeat();
     say("{\"event\":\"ready\",\"pid\":%d}\n", getpid());
     await_go();
     mode->set_up();
     printf("{\"event\":\"held_up\",\"address\":\"%p\",\"holder\":%d", address, holder);
     tell_list("not", not_these, not_count);
     tell_list("waiters", waiters, waiter_count);
+    printf(",");
+    print_heart();
     say("}\n");
+    await_go();
+    say_beat();
     await_go();
     _exit(0);
 }

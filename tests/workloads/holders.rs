@@ -1,8 +1,10 @@
 //! `holders MODE`: locks that do not say whose they are, with a holder that the program knows.
 //!
-//! `ready` -> go -> `held_up` {address, holder, not, waiters} -> go -> leaves
+//! `ready` -> go -> `held_up` {address, holder, not, waiters, `gap_ns`, `beats_first`} -> go -> `beat` {`gap_ns`} -> go
+//! -> leaves
 //!
 //! `holder` is the thread that has the lock, 0 when none does; `not` are threads that a guess could name by mistake.
+//! `gap_ns` (see `heartbeat.h`) is of the time before `ready`, since a recording can begin there.
 //! Threads that are to stay out of the way sleep in a read of a socket, never in a futex.
 
 #[expect(dead_code, reason = "the scenes here are of another kind")]
@@ -20,7 +22,9 @@ use std::{
     thread,
 };
 
-use handshake::{await_go, await_parked, die, say, thread_id, until};
+use handshake::{
+    await_go, await_parked, die, heart, say, say_beat, start_heartbeat, thread_id, until,
+};
 
 static STD: Mutex<u64> = Mutex::new(0);
 
@@ -282,6 +286,7 @@ fn main() {
     let Some((_, play)) = MODES.iter().find(|(name, _)| *name == wanted) else {
         die("usage: holders MODE")
     };
+    start_heartbeat();
     say(format_args!(
         r#"{{"event":"ready","pid":{}}}"#,
         process::id()
@@ -294,8 +299,11 @@ fn main() {
         waiters,
     } = play();
     say(format_args!(
-        r#"{{"event":"held_up","address":"{address:#x}","holder":{holder},"not":{not:?},"waiters":{waiters:?}}}"#
+        r#"{{"event":"held_up","address":"{address:#x}","holder":{holder},"not":{not:?},"waiters":{waiters:?},{}}}"#,
+        heart(),
     ));
+    await_go();
+    say_beat();
     await_go();
     process::exit(0)
 }

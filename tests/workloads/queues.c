@@ -95,8 +95,9 @@ int main(int argc, char **argv) {
         await_parked(tids[index]);
     }
     start_heartbeat();
-    printf("{\"event\":\"held_up\",\"gap_ns\":%llu,\"beats_first\":%s,\"rows\":[", (unsigned long long)take_gap(),
-           beats_first ? "true" : "false");
+    printf("{\"event\":\"held_up\",");
+    print_heart();
+    printf(",\"rows\":[");
     for (int row = 0, lock = 0; row < rows; row++) {
         printf("%s{\"root\":%d,\"locks\":[", row ? "," : "", holders[lock]);
         for (int place = 0; place < lengths[row]; place++, lock++) {
@@ -106,7 +107,7 @@ int main(int argc, char **argv) {
     }
     say("]}\n");
     await_go();
-    say("{\"event\":\"beat\",\"gap_ns\":%llu}\n", (unsigned long long)take_gap());
+    say_beat();
     await_go();
     /* The others are held up for good. */
     _exit(0);

@@ -2,15 +2,17 @@
 
 use anyhow::{Context as _, Result, ensure};
 use holdup_tests::{
-    Workload, holdup,
+    Workload,
+    heartbeat::Heart,
+    holdup,
     report::Explanation,
     toolchain::{Build, build},
-    workload::Parked,
+    workload::{Parked, Released},
 };
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::scene::{Scene, check_heartbeat};
+use super::scene::Scene;
 
 /// Nobody will ever let go: the owner has ended.
 #[test]
@@ -46,22 +48,16 @@ fn behind_a_rust_mutex() -> Result<()> {
     let program = build("rust_std.rs", Build::Plain)?;
     let mut workload = Workload::start(&program, &["mutex", "2", "heartbeat"])?;
     let parked: Value = workload.go_to("parked")?;
-    let beat = Parking::deserialize(&parked)?;
+    let heart = Heart::deserialize(&parked)?;
     let parked = Parked::deserialize(parked)?;
     let snapshot = holdup::snapshot(workload.pid())?;
     let lock = snapshot.lock(workload.pid(), parked.address, "mutex")?;
     ensure!(lock.holder.is_none(), "{:?}", lock.holder);
     let explanation = lock.explanation.as_ref().context("no explanation")?;
     nobody_is_blamed(explanation, parked.address, 2)?;
-    check_heartbeat(workload.go_to("truth")?, beat.gap_ns, beat.beats_first)?;
+    heart.check(&mut workload)?;
+    let _: Released = workload.go_to("truth")?;
     workload.finish()
-}
-
-/// The heartbeat of a Rust workload before holdup came; see `handshake.rs`.
-#[derive(Deserialize)]
-struct Parking {
-    gap_ns: u64,
-    beats_first: bool,
 }
 
 fn nobody_is_blamed(explanation: &Explanation, address: u64, waiters: u64) -> Result<()> {

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 use holdup_tests::{
-    Workload, holdup,
+    Workload,
+    heartbeat::Heart,
+    holdup,
     report::{Explanation, parse_address},
     toolchain::{Build, build},
 };
 use serde::Deserialize;
 
-use super::scene::check_heartbeat;
-
 /// What `queues.c` says of itself.
 #[derive(Deserialize)]
 struct HeldUp {
-    gap_ns: u64,
-    beats_first: bool,
+    #[serde(flatten)]
+    heart: Heart,
     rows: Vec<Row>,
 }
 
@@ -93,9 +93,7 @@ fn ten_thousand_waiters_on_fifty_locks() -> Result<()> {
         check_row(row, &of_lock)?;
     }
 
-    let beat = workload.go_to("beat")?;
-    check_heartbeat(beat, truth.gap_ns, truth.beats_first)?;
-    workload.finish()
+    truth.heart.end(workload)
 }
 
 /// Every lock of a row leads to its root, through all owners on the way.

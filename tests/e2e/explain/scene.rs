@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
 use holdup_tests::{
-    Workload, holdup,
+    Workload,
+    heartbeat::Heart,
+    holdup,
     report::{
         Explanation, Snapshot,
         explanation::{Link, Node},
@@ -14,9 +16,6 @@ use holdup_tests::{
 };
 use serde::Deserialize;
 
-/// Longest time that a target may stand still.
-pub const MAX_GAP_NS: u64 = 50_000_000;
-
 /// What the workloads say of themselves; see `held_up.h`.
 #[derive(Debug, Deserialize)]
 pub struct HeldUp {
@@ -24,8 +23,8 @@ pub struct HeldUp {
     pub fd: i32,
     pub peer_pid: u32,
     pub peer: String,
-    pub gap_ns: u64,
-    pub beats_first: bool,
+    #[serde(flatten)]
+    pub heart: Heart,
     pub locks: Vec<Known>,
 }
 
@@ -41,11 +40,6 @@ impl Known {
     pub fn address(&self) -> Result<u64> {
         parse_address(&self.address)
     }
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub struct Beat {
-    pub gap_ns: u64,
 }
 
 /// A workload whose threads are held up.
@@ -81,10 +75,8 @@ impl Scene {
     }
 
     /// Checks that the target was never stopped, and ends it.
-    pub fn end(mut self) -> Result<()> {
-        let beat = self.workload.go_to("beat")?;
-        check_heartbeat(beat, self.truth.gap_ns, self.truth.beats_first)?;
-        self.workload.finish()
+    pub fn end(self) -> Result<()> {
+        self.truth.heart.end(self.workload)
     }
 
     /// The explanation of lock `index`, after a look at what must hold for the lock itself.
@@ -144,19 +136,4 @@ impl Scene {
         ensure!(locks == truth, "locks {locks:x?}, truth {truth:x?}");
         Ok(())
     }
-}
-
-/// Fails when the heartbeat had a gap: then the target was stopped. Where a heartbeat may not run ahead of others, what
-/// counts is the gap beyond the one that it had without holdup.
-pub fn check_heartbeat(beat: Beat, before_ns: u64, beats_first: bool) -> Result<()> {
-    let allowed = match beats_first {
-        true => MAX_GAP_NS,
-        false => MAX_GAP_NS + 2 * before_ns,
-    };
-    ensure!(
-        beat.gap_ns < allowed,
-        "the target stood still for {} ns; before holdup came, for {before_ns} ns at most",
-        beat.gap_ns,
-    );
-    Ok(())
 }

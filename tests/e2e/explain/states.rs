@@ -6,11 +6,15 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use holdup_tests::child;
+use holdup_tests::{
+    cgroup::Cgroup,
+    child,
+    heartbeat::{Beat, MAX_GAP_NS},
+};
 
 use super::{
     answers::{at_the_holder, behind_a_process},
-    scene::{Beat, HeldUp, MAX_GAP_NS, Scene},
+    scene::{HeldUp, Scene},
 };
 
 #[test]
@@ -43,6 +47,23 @@ fn await_stopped(pid: u32) -> Result<()> {
         ensure!(started.elapsed() < child::DEADLINE, "{pid} does not stop");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Only the holder: the rest of its process goes on.
+#[test]
+fn frozen_by_its_control_group() -> Result<()> {
+    // Dropped after the workload, whose place they are.
+    let group = Cgroup::new()?;
+    let cold = group.child("cold")?;
+    let scene = Scene::of(&["pause"])?;
+    group.adopt(scene.pid())?;
+    cold.adopt_thread(scene.truth.holder)?;
+    cold.freeze(true)?;
+    let explanation = at_the_holder(&scene, "mutex", &["stopped"], "stuck")?;
+    explanation.says(&["which is frozen by its control group"])?;
+    ensure!(cold.is_frozen()?, "somebody made it go on");
+    cold.freeze(false)?;
+    scene.end()
 }
 
 #[test]
