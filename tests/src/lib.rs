@@ -25,7 +25,7 @@
 //! # Parts
 //! - [`toolchain`]: compiles workloads, with and without frame pointers, stripped, static, ...
 //! - [`workload`]: starts them and talks to them
-//! - [`heartbeat`]: whether holdup stopped or slowed them
+//! - [`heartbeat`], [`control`]: whether holdup stopped or slowed them, and not the machine
 //! - [`holdup`]: runs the product
 //! - [`report`]: reads its JSON as a foreign program would, from the documentation and not from the product's types
 //! - [`pprof`]: reads its profiles
@@ -35,6 +35,7 @@
 pub mod browser;
 pub mod cgroup;
 pub mod child;
+pub mod control;
 pub mod heartbeat;
 pub mod holdup;
 pub mod pprof;

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::{
     child::{Guarded, Lines},
+    control::Control,
     report::{Holder, Outcomes},
 };
 
@@ -37,6 +38,7 @@ impl Workload {
     /// # Errors
     /// As [`Self::start`].
     pub fn spawn(command: &mut Command) -> Result<Self> {
+        Control::get()?;
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

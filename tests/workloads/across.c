@@ -2,7 +2,7 @@
  *
  *   ready -> go -> held_up {other, third, holder, root_pid, root, fd, gap_ns, beats_first,
  *                           locks[{name, pid, address, holder_pid, holder}]}
- *         -> go -> beat {gap_ns} -> go -> leaves
+ *         -> go -> beat {gaps[[from, until]]} -> go -> leaves
  *
  * `other` is a child process, `third` its child, if there is one. `holder` is the thread of this process that holds what
  * three waiters wait for (0 when another process holds it), `fd` what it is blocked on; `root` of `root_pid` is where the
@@ -291,7 +291,7 @@ static void mode_circle(void) {
     static int taken;
     make_pool(0);
     other_pid = spawn_process("crossing", circle_in_child);
-    more_hearts[0] = &board->heart;
+    hearts[1] = &board->heart;
     root_pid = other_pid;
     root_tid = await(&board->taken, "the lock is not taken");
     holder_tid = spawn("crosser", take_left_then_right, &taken);
@@ -374,7 +374,7 @@ static void cross_in_child(void) {
 static void mode_lively(void) {
     make_pool(0);
     other_pid = spawn_process("crossing", cross_in_child);
-    more_hearts[0] = &board->heart;
+    hearts[1] = &board->heart;
     cross_in_two_threads();
     know("left", &pool->left, other_pid, 0);
     know("right", &pool->right, other_pid, 0);
@@ -668,7 +668,7 @@ int main(int argc, char **argv) {
         die("usage: across MODE [MEMORY]");
     }
     memory = argc > 2 ? argv[2] : "anonymous";
-    board = map_shared(-1, PAGE);
+    board = map_shared(-1, sizeof *board);
     say("{\"event\":\"ready\",\"pid\":%d}\n", getpid());
     await_go();
     mode->set_up();

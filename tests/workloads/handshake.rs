@@ -4,7 +4,10 @@ use std::{
     fmt::Display,
     io::{Read as _, Write as _},
     process,
-    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -85,41 +88,74 @@ pub fn keep() {
     }
 }
 
-/// As `heartbeat.h`: longest time between two beats of a thread that only naps and looks at the clock.
+/// As in `heartbeat.h`: the gaps, from and until, between the beats of a thread that only naps and looks at the clock.
+static GAPS: Mutex<Vec<[u64; 2]>> = Mutex::new(Vec::new());
 static LONGEST_GAP_NS: AtomicU64 = AtomicU64::new(0);
+/// The longest one before anybody watched.
+static QUIET_GAP_NS: AtomicU64 = AtomicU64::new(0);
 static BEATS: AtomicU64 = AtomicU64::new(0);
 static BEATS_FIRST: AtomicBool = AtomicBool::new(false);
-static QUIET_GAP_NS: AtomicU64 = AtomicU64::new(0);
+
+#[repr(C)]
+struct Timespec {
+    seconds: i64,
+    nanoseconds: i64,
+}
 
 unsafe extern "C" {
     /// `param` leads to a `struct sched_param`, which is one `int`.
     fn sched_setscheduler(pid: i32, policy: i32, param: *const i32) -> i32;
+    fn clock_gettime(clock: i32, now: *mut Timespec) -> i32;
+}
+
+/// The clock that all processes share.
+fn monotonic_ns() -> u64 {
+    const CLOCK_MONOTONIC: i32 = 1;
+    let mut now = Timespec {
+        seconds: 0,
+        nanoseconds: 0,
+    };
+    // SAFETY: `now` is written only during the call.
+    if unsafe { clock_gettime(CLOCK_MONOTONIC, &raw mut now) } != 0 {
+        die("clock_gettime");
+    }
+    now.seconds.unsigned_abs() * 1_000_000_000 + now.nanoseconds.unsigned_abs()
+}
+
+/// Nobody waits for these for long: they are touched when there was a gap, and when they are told.
+fn gaps() -> MutexGuard<'static, Vec<[u64; 2]>> {
+    GAPS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Starts the heartbeat, ahead of all other threads where that is permitted. Nobody is to watch yet.
 pub fn start_heartbeat() {
     const SCHED_FIFO: i32 = 1;
+    const LEAST_GAP_NS: u64 = 20_000_000;
     thread::spawn(|| {
         let priority = 2;
         // SAFETY: 0 is the calling thread, and `priority` is read only during the call.
         let result = unsafe { sched_setscheduler(0, SCHED_FIFO, &raw const priority) };
         BEATS_FIRST.store(result == 0, Ordering::Release);
-        let mut before = Instant::now();
+        let mut before_ns = monotonic_ns();
         loop {
             thread::sleep(Duration::from_millis(1));
-            let gap = before.elapsed().as_nanos();
-            before = Instant::now();
-            LONGEST_GAP_NS.fetch_max(gap.try_into().unwrap_or(u64::MAX), Ordering::AcqRel);
+            let now_ns = monotonic_ns();
+            LONGEST_GAP_NS.fetch_max(now_ns - before_ns, Ordering::AcqRel);
+            if now_ns - before_ns >= LEAST_GAP_NS {
+                gaps().push([before_ns, now_ns]);
+            }
+            before_ns = now_ns;
             BEATS.fetch_add(1, Ordering::AcqRel);
         }
     });
     until("the heart does not beat", || {
         BEATS.load(Ordering::Acquire) >= 100
     });
-    QUIET_GAP_NS.store(take_gap(), Ordering::Release);
+    QUIET_GAP_NS.store(LONGEST_GAP_NS.load(Ordering::Acquire), Ordering::Release);
+    gaps().clear();
 }
 
-/// The fields of an event that tell of the time before anybody watched.
+/// The fields of an event that tell of the time before anybody watched, when there is a heartbeat.
 pub fn heart() -> String {
     let gap_ns = QUIET_GAP_NS.load(Ordering::Acquire);
     let beats_first = BEATS_FIRST.load(Ordering::Acquire);
@@ -128,17 +164,12 @@ pub fn heart() -> String {
 
 /// The event that tells of the time since.
 pub fn say_beat() {
-    let gap_ns = take_gap();
-    say(format_args!(r#"{{"event":"beat","gap_ns":{gap_ns}}}"#));
-}
-
-/// The longest gap since the last call, the one that goes on now included.
-fn take_gap() -> u64 {
     let before = BEATS.load(Ordering::Acquire);
     until("the heart has stopped", || {
         BEATS.load(Ordering::Acquire) >= before + 2
     });
-    LONGEST_GAP_NS.swap(0, Ordering::AcqRel)
+    let gaps = gaps();
+    say(format_args!(r#"{{"event":"beat","gaps":{gaps:?}}}"#));
 }
 
 /// One way to wait.

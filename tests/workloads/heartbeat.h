@@ -1,7 +1,8 @@
-/* A thread that only naps and looks at the clock. The largest time between two of its beats tells whether the program was
- * stopped: once before a workload says that it is ready to be looked at, and once from there to its `beat`. It runs ahead
- * of all other threads where that is permitted (`beats_first`), so that a gap means that it was stopped, not that the
- * machine is busy.
+/* A thread that only naps and looks at the clock. The time between two of its beats tells whether the program was
+ * stopped: `gap_ns` is the longest before a workload says that it is ready to be looked at, and the `gaps` of a `beat` are
+ * those since, each [from, until] on the monotonic clock. It runs ahead of all other threads where that is permitted
+ * (`beats_first`), so that a gap means that it was stopped, not that the machine is busy. That the machine itself was
+ * stopped is for the test to find out, which has hearts of its own.
  */
 #ifndef HOLDUP_HEARTBEAT_H
 #define HOLDUP_HEARTBEAT_H
@@ -10,8 +11,16 @@
 #include <pthread.h>
 #include <sys/prctl.h>
 
+/* Shorter ones than this are nobody's concern. */
+#define LEAST_GAP_NS 20000000u
+#define MAX_GAPS 256
+
 struct heart {
-    uint64_t longest_gap_ns, beats;
+    uint64_t beats, longest_gap_ns;
+    struct {
+        uint64_t from_ns, until_ns;
+    } gaps[MAX_GAPS];
+    int gap_count; /* may exceed what there is room for */
     int beats_first;
 };
 
@@ -26,8 +35,15 @@ static void *beat(void *argument) {
     for (;;) {
         nap_us(1000);
         uint64_t now_ns = monotonic_ns();
-        if (now_ns - before_ns > __atomic_load_n(&heart->longest_gap_ns, __ATOMIC_ACQUIRE)) {
-            __atomic_store_n(&heart->longest_gap_ns, now_ns - before_ns, __ATOMIC_RELEASE);
+        if (now_ns - before_ns > heart->longest_gap_ns) {
+            heart->longest_gap_ns = now_ns - before_ns;
+        }
+        if (now_ns - before_ns >= LEAST_GAP_NS) {
+            if (heart->gap_count < MAX_GAPS) {
+                heart->gaps[heart->gap_count].from_ns = before_ns;
+                heart->gaps[heart->gap_count].until_ns = now_ns;
+            }
+            heart->gap_count++;
         }
         before_ns = now_ns;
         __atomic_add_fetch(&heart->beats, 1, __ATOMIC_ACQ_REL);
@@ -46,42 +62,55 @@ static inline void start_heart(struct heart *heart) {
     }
 }
 
-/* The longest gap since the last call, the one that goes on now included. */
-static inline uint64_t gap_of(struct heart *heart) {
+/* Waits until a gap that goes on now is written down. */
+static inline void await_beat(struct heart *heart) {
     uint64_t before = __atomic_load_n(&heart->beats, __ATOMIC_ACQUIRE);
     while (__atomic_load_n(&heart->beats, __ATOMIC_ACQUIRE) < before + 2) {
         nap_us(500);
     }
-    return __atomic_exchange_n(&heart->longest_gap_ns, 0, __ATOMIC_ACQ_REL);
 }
 
-/* Hearts of this workload: its first process's, and those that it was told of. */
-static struct heart own_heart, *more_hearts[2];
-static uint64_t quiet_gap_ns;
-
-/* The longest gap that any of them had. */
-static inline uint64_t take_gap(void) {
-    uint64_t longest_ns = gap_of(&own_heart);
-    for (size_t index = 0; index < sizeof more_hearts / sizeof more_hearts[0]; index++) {
-        uint64_t gap_ns = more_hearts[index] != NULL ? gap_of(more_hearts[index]) : 0;
-        longest_ns = gap_ns > longest_ns ? gap_ns : longest_ns;
-    }
-    return longest_ns;
-}
+/* Hearts of this workload: that of its first process, and those of others that a test may watch. */
+#define MAX_HEARTS 2
+static struct heart own_heart, *hearts[MAX_HEARTS] = {&own_heart};
+static uint64_t quiet_gap_ns, quiet_until_ns;
 
 /* Starts the heartbeat: nobody is to watch yet. */
 static inline void start_heartbeat(void) {
     start_heart(&own_heart);
-    quiet_gap_ns = take_gap();
+    for (int index = 0; index < MAX_HEARTS && hearts[index] != NULL; index++) {
+        await_beat(hearts[index]);
+        uint64_t gap_ns = hearts[index]->longest_gap_ns;
+        quiet_gap_ns = gap_ns > quiet_gap_ns ? gap_ns : quiet_gap_ns;
+    }
+    quiet_until_ns = monotonic_ns();
 }
 
 /* The fields of an event that tell of the time before anybody watched. */
 static inline void print_heart(void) {
     printf("\"gap_ns\":%llu,\"beats_first\":%s", (unsigned long long)quiet_gap_ns,
-           __atomic_load_n(&own_heart.beats_first, __ATOMIC_ACQUIRE) ? "true" : "false");
+           own_heart.beats_first ? "true" : "false");
 }
 
 /* The event that tells of the time since. */
-static inline void say_beat(void) { say("{\"event\":\"beat\",\"gap_ns\":%llu}\n", (unsigned long long)take_gap()); }
+static inline void say_beat(void) {
+    const char *comma = "";
+    printf("{\"event\":\"beat\",\"gaps\":[");
+    for (int index = 0; index < MAX_HEARTS && hearts[index] != NULL; index++) {
+        struct heart *heart = hearts[index];
+        await_beat(heart);
+        if (heart->gap_count > MAX_GAPS) {
+            die("too many gaps");
+        }
+        for (int gap = 0; gap < heart->gap_count; gap++) {
+            if (heart->gaps[gap].until_ns > quiet_until_ns) {
+                printf("%s[%llu,%llu]", comma, (unsigned long long)heart->gaps[gap].from_ns,
+                       (unsigned long long)heart->gaps[gap].until_ns);
+                comma = ",";
+            }
+        }
+    }
+    say("]}\n");
+}
 
 #endif

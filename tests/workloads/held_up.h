@@ -2,10 +2,10 @@
  * as `PROGRAM MODE [PATH]`:
  *
  *   ready -> go -> held_up {holder, fd, peer_pid, peer, own, gap_ns, beats_first, locks[{name, address, holder, waiters[]}]}
- *         -> go -> beat {gap_ns} -> go -> leaves
+ *         -> go -> beat {gaps} -> go -> leaves
  *
  * `holder` is the thread that a chain leads to, `fd` what it is blocked on, `peer_pid` the process at the other end,
- * `peer` and `own` the addresses of a connection. `gap_ns` and `beats_first`: see heartbeat.h.
+ * `peer` and `own` the addresses of a connection. `gap_ns`, `beats_first` and `gaps`: see heartbeat.h.
  */
 #ifndef HOLDUP_HELD_UP_H
 #define HOLDUP_HELD_UP_H

@@ -1,6 +1,6 @@
 /* holders MODE: semaphores, condition variables and mutexes whose holder, or whose signaller, is known to the program.
  *
- *   ready -> go -> held_up {address, holder, not[], waiters[], gap_ns, beats_first} -> go -> beat {gap_ns} -> go -> leaves
+ *   ready -> go -> held_up {address, holder, not[], waiters[], gap_ns, beats_first} -> go -> beat {gaps} -> go -> leaves
  *
  * `holder` is the thread that the waiters depend on, 0 when none is; `not` are threads that a guess could name by mistake.
  * `gap_ns` (see heartbeat.h) is of the time before `ready`, since a recording can begin there.

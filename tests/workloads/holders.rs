@@ -1,6 +1,6 @@
 //! `holders MODE`: locks that do not say whose they are, with a holder that the program knows.
 //!
-//! `ready` -> go -> `held_up` {address, holder, not, waiters, `gap_ns`, `beats_first`} -> go -> `beat` {`gap_ns`} -> go
+//! `ready` -> go -> `held_up` {address, holder, not, waiters, `gap_ns`, `beats_first`} -> go -> `beat` {gaps} -> go
 //! -> leaves
 //!
 //! `holder` is the thread that has the lock, 0 when none does; `not` are threads that a guess could name by mistake.

@@ -1,7 +1,7 @@
 /* queues WAITERS LENGTH...: rows of mutexes, one row of each length. The owner of a row's first mutex dozes, that of each
  * other one waits for the mutex before it; WAITERS threads wait for each mutex, the next one's owner among them.
  *
- *   ready -> go -> held_up {gap_ns, beats_first, rows[{root, locks[{address, holder}]}]} -> go -> beat {gap_ns}
+ *   ready -> go -> held_up {gap_ns, beats_first, rows[{root, locks[{address, holder}]}]} -> go -> beat {gaps}
  *         -> go -> leaves
  */
 #include "heartbeat.h"
