@@ -79,8 +79,7 @@ pub fn compare(first: &Look, second: &Look) -> Activity {
         return Activity::Reused;
     }
     let function = || second.function.clone();
-    let frozen = ["do_freezer_trap", "__refrigerator"];
-    if function().is_some_and(|name| frozen.contains(&name.as_str())) {
+    if is_frozen(second) {
         return Activity::Frozen;
     }
     match second.state {
@@ -99,6 +98,15 @@ pub fn compare(first: &Look, second: &Look) -> Activity {
         },
         State::Sleeping => Activity::Sleeping,
         State::Other => Activity::Unknown,
+    }
+}
+
+fn is_frozen(look: &Look) -> bool {
+    match look.function.as_deref() {
+        Some("do_freezer_trap" | "__refrigerator") => true,
+        // Kernels that have the former inlined: all else that waits there is stopped or traced, or in no mere sleep.
+        Some("get_signal") => look.state == State::Sleeping,
+        _ => false,
     }
 }
 
@@ -270,6 +278,18 @@ mod tests {
                 "do_freezer_trap",
                 Place::Fault,
                 Activity::Frozen,
+            ),
+            (
+                State::Sleeping,
+                "get_signal",
+                Place::Unknown,
+                Activity::Frozen,
+            ),
+            (
+                State::Stopped,
+                "get_signal",
+                Place::Unknown,
+                Activity::Stopped,
             ),
             (State::Stopped, "x", Place::Fault, Activity::Stopped),
             (State::Zombie, "x", Place::Fault, Activity::Zombie),
