@@ -30,7 +30,10 @@ use crate::{
     },
 };
 
-/// How long our own sleeper may take to fall asleep.
+/// How many sleepers of our own tell how the clocks relate: one alone may be kept from its sleep for long, by a busy
+/// machine, just after it has noted the time.
+const CLOCK_SLEEPERS: usize = 4;
+/// How long our own sleepers may take to fall asleep.
 const CLOCK_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Why the data plane is not there.
@@ -237,19 +240,31 @@ impl Plane {
             .then(|| task.last_ran_ns.wrapping_add(self.clock_offset_ns))
     }
 
-    /// Measures the offset between the clocks; leaves it unknown when our own sleeper is not found.
+    /// Measures the offset between the clocks; leaves it unknown when none of our own sleepers is found.
     fn set_clock(&mut self) -> Result<(), PlaneError> {
-        let sleeper = Sleeper::start().map_err(census_error)?;
+        let sleepers: io::Result<Vec<_>> = (0..CLOCK_SLEEPERS).map(|_| Sleeper::start()).collect();
+        let sleepers = sleepers.map_err(census_error)?;
         let mut offset_ns = CLOCK_UNKNOWN;
         let deadline = Instant::now() + CLOCK_PATIENCE;
         while Instant::now() < deadline {
             let tasks = self.census().map_err(census_error)?;
-            let own = tasks.iter().find(|task| task.tid == sleeper.tid);
-            // It sleeps at last: on a busy machine that may take a while.
-            if let Some(task) = own.filter(|task| task.state != 0) {
-                if task.last_ran_ns != 0 {
-                    offset_ns = sleeper.asleep_since_ns.wrapping_sub(task.last_ran_ns);
-                }
+            let asleep: Vec<(&Sleeper, &Task)> = sleepers
+                .iter()
+                .filter_map(|sleeper| {
+                    let own = tasks.iter().find(|task| task.tid == sleeper.tid)?;
+                    (own.state != 0).then_some((sleeper, own))
+                })
+                .collect();
+            let offsets = asleep
+                .iter()
+                .filter(|(_, task)| task.last_ran_ns != 0)
+                .map(|(own, task)| own.asleep_since_ns.wrapping_sub(task.last_ran_ns));
+            // One that was kept from falling asleep has too small an offset, never too large a one.
+            if let Some(largest_ns) = offsets.max_by_key(|offset_ns| offset_ns.cast_signed()) {
+                offset_ns = largest_ns;
+            }
+            // On a busy machine it may take a while until all sleep.
+            if asleep.len() == sleepers.len() {
                 break;
             }
             std::thread::sleep(Duration::from_millis(1));
