@@ -61,62 +61,55 @@ fn a_small_ring_buffer_loses_no_counts() -> Result<()> {
     Ok(())
 }
 
+/// Three hundred threads wait once each, under a bound; `parked_before`: before we come. Returns what was recorded, and how
+/// many waits of that were seen.
+fn three_hundred_threads(bound: &str, parked_before: bool) -> Result<(Capture, u64)> {
+    let program = build("primitives.c", Build::Plain)?;
+    let mut workload = Workload::start(&program, &["mutex_normal", "300"])?;
+    let (pid, pid_text) = (workload.pid(), workload.pid_text());
+    let record = || Recording::with(&["-p", &pid_text, "--max-threads", bound]);
+    let recording = if parked_before {
+        let _: Parked = workload.go_to("parked")?;
+        record()?
+    } else {
+        let recording = record()?;
+        let _: Parked = workload.go_to("parked")?;
+        recording
+    };
+    let released: Released = workload.go_to("truth")?;
+    let capture = recording.stop()?;
+    workload.finish()?;
+    ensure!(released.woken == 300, "the workload is wrong");
+    let ghosts: u64 = capture.locks.iter().map(|lock| lock.waiters).sum();
+    ensure!(ghosts == 0, "{ghosts} ghost waiters");
+    let seen = capture.waits_of(pid);
+    Ok((capture, seen))
+}
+
+fn some_are_lost(capture: &Capture, seen: u64, counter: &str) -> Result<()> {
+    let lost = capture.lost(counter)?;
+    ensure!(seen + lost == 300, "{seen} waits seen, {lost} lost, of 300");
+    ensure!(lost > 0 && seen > 0, "{seen} waits seen, {lost} lost");
+    Ok(())
+}
+
 /// More threads than places, but room for the rest beside them: nothing is lost.
 #[test]
 fn more_threads_than_places() -> Result<()> {
-    let mut workload = Workload::start(
-        &build("primitives.c", Build::Plain)?,
-        &["mutex_normal", "300"],
-    )?;
-    let pid = workload.pid();
-    let recording = Recording::with(&["-p", &workload.pid_text(), "--max-threads", "200"])?;
-    let _: Parked = workload.go_to("parked")?;
-    let released: Released = workload.go_to("truth")?;
-    let capture = recording.stop()?;
-    ensure!(released.woken == 300, "the workload is wrong");
-    let seen = capture.waits_of(pid);
+    let (capture, seen) = three_hundred_threads("200", false)?;
     ensure!(seen == 300, "{seen} waits of 300");
-    let ghosts: u64 = capture.locks.iter().map(|lock| lock.waiters).sum();
-    ensure!(ghosts == 0, "{ghosts} ghost waiters");
-    capture.nothing_lost()?;
-    workload.finish()
+    capture.nothing_lost()
 }
 
 #[test]
 fn more_threads_than_room() -> Result<()> {
-    let mut workload = Workload::start(
-        &build("primitives.c", Build::Plain)?,
-        &["mutex_normal", "300"],
-    )?;
-    let pid = workload.pid();
-    let recording = Recording::with(&["-p", &workload.pid_text(), "--max-threads", "64"])?;
-    let _: Parked = workload.go_to("parked")?;
-    let released: Released = workload.go_to("truth")?;
-    let capture = recording.stop()?;
-    let (seen, lost) = (capture.waits_of(pid), capture.lost("threads_full")?);
-    ensure!(released.woken == 300, "the workload is wrong");
-    ensure!(seen + lost == 300, "{seen} waits seen, {lost} lost, of 300");
-    ensure!(lost > 0 && seen > 0, "{seen} waits seen, {lost} lost");
-    let ghosts: u64 = capture.locks.iter().map(|lock| lock.waiters).sum();
-    ensure!(ghosts == 0, "{ghosts} ghost waiters");
-    workload.finish()
+    let (capture, seen) = three_hundred_threads("64", false)?;
+    some_are_lost(&capture, seen, "threads_full")
 }
 
 /// Threads parked before attach, for which there is no room.
 #[test]
 fn more_parked_threads_than_room() -> Result<()> {
-    let mut workload = Workload::start(
-        &build("primitives.c", Build::Plain)?,
-        &["mutex_normal", "300"],
-    )?;
-    let pid = workload.pid();
-    let _: Parked = workload.go_to("parked")?;
-    let recording = Recording::with(&["-p", &workload.pid_text(), "--max-threads", "64"])?;
-    let released: Released = workload.go_to("truth")?;
-    let capture = recording.stop()?;
-    let (seen, lost) = (capture.waits_of(pid), capture.lost("adopt_full")?);
-    ensure!(released.woken == 300, "the workload is wrong");
-    ensure!(seen + lost == 300, "{seen} waits seen, {lost} lost, of 300");
-    ensure!(lost > 0 && seen > 0, "{seen} waits seen, {lost} lost");
-    workload.finish()
+    let (capture, seen) = three_hundred_threads("64", true)?;
+    some_are_lost(&capture, seen, "adopt_full")
 }

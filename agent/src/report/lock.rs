@@ -257,9 +257,8 @@ fn build(
         .and_then(|(_, frames)| runtime::application_frames(frames).first())
         .map(name::place);
     let measured = || group.iter().map(|judged| &judged.word.measured);
-    // The word of a condition variable is nobody's to hold.
-    let holds = kind
-        .is_lock()
+    // The word of a condition variable is nobody's to hold; an unknown one may be a lock of the program's own making.
+    let holds = (kind.is_lock() || kind == Kind::Unknown)
         .then(|| holds::holds(measured(), space, sources.symbols))
         .flatten();
     let rank = u128::from(sum.wait_ns.total) + sum.going_on_ns;

@@ -1,7 +1,12 @@
 //! Holds in words, for people.
 
+use std::collections::BTreeMap;
+
 use crate::{
-    model::hold::{HoldSite, Holds, Runqueue},
+    model::{
+        Kind,
+        hold::{HoldSite, Holds, Runqueue},
+    },
     runtime::application_frames,
     sink::{name, text, units},
 };
@@ -33,21 +38,43 @@ pub fn summary(holds: &Holds) -> Option<String> {
     ))
 }
 
+/// What to call those who let go: of a word that may be no lock all that is known is that they wake its waiters.
+#[must_use]
+pub fn kept_by(kind: Kind) -> &'static str {
+    if kind.is_lock() {
+        "kept by"
+    } else {
+        "woken by"
+    }
+}
+
 /// Who keeps others waiting, by shares; `None` when no stack is known.
 #[must_use]
 pub fn sites(holds: &Holds) -> Option<String> {
     let all_ns: u64 = holds.sites.iter().map(|site| site.charged_ns).sum();
-    let known = holds.sites.iter().filter(|site| !site.frames.is_empty());
-    let named: Vec<String> = known
+    // Different callers of the same place are one to a reader.
+    let mut places: BTreeMap<String, HoldSite> = BTreeMap::new();
+    for site in &holds.sites {
+        if let Some(place) = place(site) {
+            let sum = places.entry(place).or_default();
+            sum.samples = sum.samples.saturating_add(site.samples);
+            sum.samples_off_cpu = sum.samples_off_cpu.saturating_add(site.samples_off_cpu);
+            sum.charged_ns = sum.charged_ns.saturating_add(site.charged_ns);
+        }
+    }
+    let mut places: Vec<(String, HoldSite)> = places.into_iter().collect();
+    places.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.charged_ns));
+    let named: Vec<String> = places
+        .iter()
         .take(SITES)
-        .filter_map(|site| {
-            let share = units::percent(site.charged_ns, all_ns);
-            let off_cpu = match site.samples_off_cpu {
+        .map(|(place, sum)| {
+            let share = units::percent(sum.charged_ns, all_ns);
+            let off_cpu = match sum.samples_off_cpu {
                 0 => "",
-                off_cpu if off_cpu == site.samples => " (off CPU)",
+                off_cpu if off_cpu == sum.samples => " (off CPU)",
                 _ => " (off CPU at times)",
             };
-            Some(format!("{share} {}{off_cpu}", place(site)?))
+            format!("{share} {place}{off_cpu}")
         })
         .collect();
     (!named.is_empty()).then(|| named.join(", "))
@@ -101,7 +128,11 @@ mod tests {
             slept,
             slept_ns: slept * 1_000_000,
             histogram: Vec::new(),
-            sites: vec![site("refresh", 3_000_000), site("reload", 1_000_000)],
+            sites: vec![
+                site("refresh", 2_000_000),
+                site("reload", 1_000_000),
+                site("refresh", 1_000_000),
+            ],
         }
     }
 

@@ -103,7 +103,7 @@ fn recorded(html: &mut Html, lock: &Lock) {
     }
     if let Some(holds) = &lock.holds {
         if let Some(sites) = hold::sites(holds) {
-            fact(html, "Kept by", &sites);
+            fact(html, hold::kept_by(lock.kind), &sites);
         }
         if let Some(summary) = hold::summary(holds) {
             fact(html, "Holds", &summary);

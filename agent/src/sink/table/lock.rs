@@ -88,7 +88,7 @@ pub fn holder(page: &mut Page, lock: &Lock) {
 pub fn measured(page: &mut Page, lock: &Lock) {
     if let Some(holds) = &lock.holds {
         if let Some(sites) = hold::sites(holds) {
-            page.detail("kept by", &sites, Style::Plain);
+            page.detail(hold::kept_by(lock.kind), &sites, Style::Plain);
         }
         if let Some(summary) = hold::summary(holds) {
             page.detail("holds", &summary, Style::Plain);
