@@ -180,10 +180,7 @@ fn held(lock: &model::Lock, holder: &model::Holder, thread: ThreadId, facts: &mu
             to: Id::Thread(thread),
             kind: LinkKind::ProducedBy,
             confidence: holder.confidence,
-            text: format!(
-                "signalled last ({} to do so again) by",
-                holder.confidence.as_str()
-            ),
+            text: "expected to be signalled by".to_owned(),
             since_ns: None,
             site: None,
             any: true,

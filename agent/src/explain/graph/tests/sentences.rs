@@ -189,14 +189,14 @@ fn a_signaller() {
         .thread(10, Activity::Blocked, "waits in recv() on fd 3")
         .block(Id::Lock(at(1)), Id::Thread(tid(10)), LinkKind::ProducedBy);
     world.0.locks[0].kind = Kind::Condvar;
-    world.0.blocks[0].text = "signalled last (inferred to do so again) by".to_owned();
+    world.0.blocks[0].text = "expected to be signalled by".to_owned();
     world.0.blocks[0].confidence = Confidence::Inferred;
     world.0.blocks[0].any = true;
     let explained = world.explain();
     let explanation = of(&explained, 1);
     assert_eq!(
         explanation.text,
-        "2 threads wait for condvar `m1`; signalled last (inferred to do so again) by thread 10 `t10`, \
+        "2 threads wait for condvar `m1`; expected to be signalled by thread 10 `t10` (inferred), \
          which waits in recv() on fd 3"
     );
     assert_eq!(explanation.confidence, Confidence::Inferred);
