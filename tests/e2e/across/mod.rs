@@ -1,169 +1,17 @@
 //! Chains that leave the process: locks that processes share, and what the process at the other end of a pipe or a
 //! socket waits for itself. `across.c` knows the answers.
 
+mod scene;
+
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use holdup_tests::{
-    Recording, Workload,
-    heartbeat::Heart,
-    holdup,
-    report::{
-        Capture, Deadlock, Explanation, Lock, RootBlocker, Snapshot,
-        explanation::{Link, Node},
-        parse_address,
-    },
-    scratch::Scratch,
-    toolchain::{Build, build},
+    Recording, holdup,
+    report::{Capture, Deadlock, Explanation, Lock, explanation::Node},
 };
-use serde::Deserialize;
 
-/// What `across` says of itself.
-#[derive(Debug, Deserialize)]
-struct HeldUp {
-    other: u32,
-    third: u32,
-    holder: u32,
-    root_pid: u32,
-    root: u32,
-    fd: i32,
-    #[serde(flatten)]
-    heart: Heart,
-    locks: Vec<Known>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Known {
-    name: String,
-    pid: u32,
-    address: String,
-    holder_pid: u32,
-    holder: u32,
-}
-
-impl Known {
-    fn address(&self) -> Result<u64> {
-        parse_address(&self.address)
-    }
-}
-
-struct Scene {
-    workload: Workload,
-    truth: HeldUp,
-}
-
-impl Scene {
-    fn of(arguments: &[&str]) -> Result<Self> {
-        let program = build("across.c", Build::Plain)?;
-        let mut workload = Workload::start(&program, arguments)?;
-        let truth = workload.go_to("held_up")?;
-        Ok(Self { workload, truth })
-    }
-
-    fn pid(&self) -> u32 {
-        self.workload.pid()
-    }
-
-    fn known(&self, index: usize) -> Result<&Known> {
-        self.truth.locks.get(index).context("no such lock")
-    }
-
-    /// The explanation of lock 0, after a look at its holder, and at what is said of other processes.
-    fn explanation(&self, snapshot: &Snapshot) -> Result<Explanation> {
-        let listed: BTreeSet<u32> = snapshot.locks.iter().map(|lock| lock.pid).collect();
-        ensure!(
-            listed == BTreeSet::from([self.pid()]),
-            "locks of {listed:?} are listed; watched was {}",
-            self.pid()
-        );
-        ensure!(
-            snapshot.loss.get("chains_cut") == Some(&0),
-            "{:?}",
-            snapshot.loss
-        );
-        let known = self.known(0)?;
-        let lock = snapshot.lock(self.pid(), known.address()?, "mutex")?;
-        // A lock in named memory is called by its place there.
-        let named = [Some(known.name.as_str()), None].contains(&lock.symbol.as_deref())
-            || lock
-                .symbol
-                .as_deref()
-                .is_some_and(|name| name.contains('+'));
-        ensure!(named, "{:?}, truth {known:?}", lock.symbol);
-        self.is_held(lock, known)?;
-        let explanation = lock.explanation.clone().context("no explanation")?;
-        let [only] = snapshot.root_blockers.as_slice() else {
-            bail!("one root is the truth: {:?}", snapshot.root_blockers);
-        };
-        self.is_root(only, &explanation)?;
-        Ok(explanation)
-    }
-
-    fn is_held(&self, lock: &Lock, known: &Known) -> Result<()> {
-        let holder = lock.holder.as_ref().context("no holder")?;
-        ensure!(
-            (holder.pid, holder.tid) == (Some(known.holder_pid), known.holder),
-            "{holder:?}, truth {known:?}"
-        );
-        ensure!(
-            holder.known_by == "glibc mutex owner word",
-            "{:?}",
-            holder.known_by
-        );
-        Ok(())
-    }
-
-    /// Only locks of the document are named.
-    fn is_root(&self, root: &RootBlocker, explanation: &Explanation) -> Result<()> {
-        ensure!(root.root == explanation.root, "{root:?}, {explanation:?}");
-        ensure!(
-            root.waiters_total == explanation.waiters_total,
-            "{root:?}, {explanation:?}"
-        );
-        ensure!(
-            root.locks.iter().all(|lock| lock.pid == self.pid()),
-            "{root:?}"
-        );
-        Ok(())
-    }
-
-    fn is_hold(&self, link: &Link, index: usize) -> Result<()> {
-        let known = self.known(index)?;
-        ensure!(
-            link.kind == "held_by"
-                && is_lock(&link.from, known)?
-                && is_thread(&link.to, known.holder_pid, known.holder)
-                && link.confidence == "exact",
-            "{link:?} is not the hold of {known:?}"
-        );
-        Ok(())
-    }
-
-    /// Checks that the target was never stopped, and ends it.
-    fn end(self) -> Result<()> {
-        self.truth.heart.end(self.workload)
-    }
-}
-
-fn is_lock(node: &Node, known: &Known) -> Result<bool> {
-    let address = known.address()?;
-    Ok(matches!(node, Node::Lock { pid, address: at, .. } if (*pid, *at) == (known.pid, address)))
-}
-
-const fn is_thread(node: &Node, pid: u32, tid: u32) -> bool {
-    matches!(node, Node::Thread { pid: of, tid: own, .. } if *of == pid && *own == tid)
-}
-
-/// Memory of each kind that processes can share.
-fn everywhere(check: impl Fn(&str) -> Result<()>) -> Result<()> {
-    let scratch = Scratch::new()?;
-    let file = scratch.join("pool");
-    let file = file.to_str().context("a path")?;
-    for memory in ["anonymous", "memfd", file] {
-        check(memory).with_context(|| memory.to_owned())?;
-    }
-    Ok(())
-}
+use self::scene::{HeldUp, Scene, everywhere, is_thread};
 
 #[test]
 fn held_by_a_thread_of_another_process() -> Result<()> {
