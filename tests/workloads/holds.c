@@ -83,6 +83,7 @@ static void *victim(void *argument) {
 }
 
 static volatile int spinning;
+static uint64_t released_ns, spun_ns;
 
 static void *competitor(void *argument) {
     (void)argument;
@@ -93,6 +94,7 @@ static void *competitor(void *argument) {
     }
     spinning = 1;
     spin(STARVE_NS);
+    spun_ns = monotonic_ns();
     return NULL;
 }
 
@@ -107,6 +109,7 @@ NOINLINE void app_hold_first(pthread_t *other) {
         }
         while (!spinning) {
         }
+        released_ns = monotonic_ns();
     } else {
         gate_open(&victim_go, 1);
         await_parked(victim_tid);
@@ -132,6 +135,9 @@ int main(int argc, char **argv) {
     if (!starving && pthread_create(&thread, NULL, victim, NULL) != 0) {
         die("pthread_create");
     }
+    if (starving) {
+        pin(1); /* or it would be starved as well */
+    }
     say("{\"event\":\"ready\",\"pid\":%d}\n", getpid());
     await_go();
     for (long round = 0; round < asleep + busy; round++) {
@@ -144,7 +150,8 @@ int main(int argc, char **argv) {
     if (starving) {
         pthread_join(other, NULL);
     }
-    say("{\"event\":\"truth\",\"address\":\"%p\"}\n", (void *)&mutex);
+    say("{\"event\":\"truth\",\"address\":\"%p\",\"starved_ns\":%llu}\n", (void *)&mutex,
+        (unsigned long long)(spun_ns - released_ns));
     await_go();
     return 0;
 }

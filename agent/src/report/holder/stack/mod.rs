@@ -1,7 +1,7 @@
 //! Inference from stacks: a thread that does not wait for the lock, but whose stack shows that it is past the call that
 //! the waiters are in, or holds the lock's address.
 //!
-//! [`place`] names the places in the code, [`calls`] tells what is called there, [`rank`] weighs the evidence. Only threads that sleep can be read, and what
+//! `place` names the places in the code, `calls` tells what is called there, `rank` weighs the evidence. Only threads that sleep can be read, and what
 //! has run while it was read counts for nothing.
 
 mod calls;
