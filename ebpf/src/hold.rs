@@ -11,7 +11,7 @@ use holdup_abi::{
 };
 
 use crate::{
-    count::add,
+    count::{Counter, add, lost},
     maps::{HOLDS, config},
     sample::{self, Event, Source},
     task,
@@ -21,6 +21,7 @@ use crate::{
 #[inline(always)]
 pub fn begin(thread: &mut Thread, slot: u32, now_ns: u64) {
     let Some(holds) = HOLDS.get_ptr_mut(slot) else {
+        lost(Counter::Internal);
         return;
     };
     // SAFETY: a live array element; a race costs or saves one measurement.
@@ -89,6 +90,7 @@ pub fn end(thread: &mut Thread, slot: u32) -> Option<bool> {
 fn account(held: &Held) -> bool {
     let slept = task::sleeps() != held.sleeps;
     let Some(holds) = HOLDS.get_ptr_mut(held.slot) else {
+        lost(Counter::Internal);
         return slept;
     };
     // SAFETY: a helper without arguments.
@@ -116,10 +118,12 @@ fn account(held: &Held) -> bool {
 /// Somebody waits for `slot`, and nobody did before.
 #[inline(always)]
 pub fn contended(slot: u32, now_ns: u64) {
-    if let Some(holds) = HOLDS.get_ptr_mut(slot) {
-        // SAFETY: a live array element.
-        unsafe { (*holds).contended_since_ns = now_ns };
-    }
+    let Some(holds) = HOLDS.get_ptr_mut(slot) else {
+        lost(Counter::Internal);
+        return;
+    };
+    // SAFETY: a live array element.
+    unsafe { (*holds).contended_since_ns = now_ns };
 }
 
 /// The current thread lets go of `slot`, for which others wait: whoever took it without waiting is to blame as much as
@@ -130,6 +134,7 @@ pub fn release(source: Source, thread: &Thread, slot: u32, lock: *const Lock, sl
         return;
     }
     let Some(holds) = HOLDS.get_ptr_mut(slot) else {
+        lost(Counter::Internal);
         return;
     };
     // SAFETY: a helper without arguments (Linux 5.5), and a live array element.

@@ -62,9 +62,13 @@ pub fn run_delay_ns() -> u64 {
 /// kernel does not tell.
 #[inline(always)]
 pub fn has_been_off_cpu(since_ns: u64) -> bool {
+    /// The agent has not measured it yet.
+    const NOT_SET: u64 = 0;
     let offset = control(CONTROL_CLOCK);
     match read_u64(current(), config!(task.last_arrival)) {
-        Some(arrival) if offset != CLOCK_UNKNOWN => arrival.wrapping_add(offset) > since_ns,
+        Some(arrival) if offset != CLOCK_UNKNOWN && offset != NOT_SET => {
+            arrival.wrapping_add(offset) > since_ns
+        }
         _ => false,
     }
 }
