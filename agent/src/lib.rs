@@ -19,6 +19,7 @@
 //! - [`sink`]: table, JSON, pprof, folded stacks, SVG, HTML, Graphviz
 //! - [`report`]: putting captures and snapshots together
 //! - [`pipeline`]: wiring, the one file that knows every stage
+//! - [`daemon`]: `holdup agent`: [`watch`] once a tick, [`detect`] what piles up, keep [`evidence`], [`serve`] it, under [`settings`]
 //! - [`cli`]: the command line
 #![cfg_attr(
     test,
@@ -26,6 +27,9 @@
 )]
 
 pub mod cli;
+pub mod daemon;
+pub mod detect;
+pub mod evidence;
 pub mod explain;
 pub mod ingest;
 pub mod model;
@@ -34,5 +38,8 @@ pub mod probe;
 pub mod proc;
 pub mod report;
 pub mod runtime;
+pub mod serve;
+pub mod settings;
 pub mod sink;
 pub mod symbol;
+pub mod watch;

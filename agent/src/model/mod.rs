@@ -3,6 +3,7 @@
 pub mod capture;
 pub mod explanation;
 pub mod frame;
+pub mod health;
 pub mod hex;
 pub mod histogram;
 pub mod hold;
@@ -12,6 +13,7 @@ pub mod lock;
 pub mod plan;
 pub mod process;
 pub mod snapshot;
+pub mod verdict;
 pub mod watch;
 pub mod workload;
 

@@ -1,5 +1,6 @@
 //! Where captures and snapshots go: each sink is a pure function from the model to bytes.
 
+pub mod alert;
 pub mod causes;
 pub mod dot;
 pub mod folded;
@@ -8,8 +9,10 @@ pub mod html;
 pub mod json;
 pub mod name;
 pub mod pprof;
+pub mod prometheus;
 pub mod report;
 pub mod stacks;
+pub mod store;
 pub mod svg;
 pub mod table;
 pub mod text;

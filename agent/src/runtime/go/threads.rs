@@ -1,11 +1,11 @@
 //! Go: goroutines never sleep in a futex, only the threads that run them. Sources:
 //! `src/runtime/{os_linux,lock_futex,proc}.go`.
 
-use super::{Runtime, Verdict, Wait, name::Call};
 use crate::model::Kind;
+use crate::runtime::{Runtime, Verdict, Wait, name::Call};
 
 /// The Go runtime.
-pub(super) struct Go;
+pub(in crate::runtime) struct Go;
 
 /// Name in reports.
 const NAME: &str = "go";

@@ -1,0 +1,1 @@
+//! `holdup agent`: the loops that run for months, each under supervision.

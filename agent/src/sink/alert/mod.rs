@@ -1,0 +1,1 @@
+//! Telling people: Alertmanager, webhooks, a log line.

@@ -1,0 +1,1 @@
+//! The agent's eyes: once a tick, everything that waits on the node as one [`crate::model::watch::View`].
