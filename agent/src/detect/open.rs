@@ -154,8 +154,18 @@ impl Open {
         );
     }
 
-    /// It is true, or has to stay for another one's sake.
-    pub(super) fn stays(&mut self, now: Now) {
+    /// It is not true itself, but another one of the same lock is, which has no alert of its own.
+    pub(super) fn stays_for(&mut self, other: &Incident, now: Now) {
+        self.stays(now);
+        let incident = &mut self.incident;
+        incident.waiters = other.waiters;
+        incident.waiters_peak = incident.waiters_peak.max(other.waiters);
+        incident.oldest_wait_ns = other.oldest_wait_ns;
+        incident.oldest_is_at_least = other.oldest_is_at_least;
+        incident.text.clone_from(&other.text);
+    }
+
+    fn stays(&mut self, now: Now) {
         self.is_true = true;
         self.true_ns = now.ns;
         self.incident.refreshed_at = rfc3339(now.at);
