@@ -177,7 +177,10 @@ impl Open {
             return None;
         }
         let waiters = self.incident.waiters;
-        let change = if waiters >= self.snapshot_waiters.saturating_mul(2) && waiters > 0 {
+        let has_doubled = waiters > 0 && waiters >= self.snapshot_waiters.saturating_mul(2);
+        // One snapshot of a lock is enough.
+        let is_second = self.incident.held_back == Some(HeldBackBy::SameLock);
+        let change = if has_doubled && !is_second {
             self.snapshot_waiters = waiters;
             Change::Doubled
         } else if now.ns.saturating_sub(self.beat_ns) >= ns(settings.heartbeat) {

@@ -127,7 +127,7 @@ fn the_rate_limit_holds_back_and_says_so() {
         ..HeldBack::default()
     };
     assert_eq!(node.detectors.held_back(), held_back);
-    assert_eq!(alerts(&node.watch(59)), 0);
+    assert_eq!(alerts(&node.watch(58)), 0);
     assert_eq!(alerts(&node.watch(1)), 3, "three more have room");
     assert_eq!(alerts(&node.watch(120)), 4);
     assert_eq!(node.detectors.held_back(), held_back, "each counts once");

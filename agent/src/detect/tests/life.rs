@@ -24,7 +24,7 @@ fn ten_thousand_waiters_are_one_incident() {
     assert_eq!(incident.status, Status::Open);
     assert_eq!((incident.pid, incident.comm.as_str()), (7, "db"));
     assert_eq!(incident.workload.unit.as_deref(), Some("db.service"));
-    assert_eq!(incident.opened_at, "2026-11-26T12:00:02.000Z");
+    assert_eq!(incident.opened_at, "2026-11-26T12:00:01.000Z");
     assert_eq!(incident.refreshed_at, incident.opened_at);
     assert_eq!((incident.waiters, incident.waiters_peak), (10_000, 10_000));
     assert_eq!(incident.oldest_wait_ns, Some(43 * SECOND));

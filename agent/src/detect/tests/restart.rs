@@ -42,7 +42,7 @@ fn what_is_still_true_is_open_again_without_an_alert() {
     assert_eq!(news(&events).len(), 1);
     let text = &events.last().unwrap().incident.text;
     assert!(
-        text.contains("resolved after 11m 30s, threads go on"),
+        text.contains("resolved after 11m 31s, threads go on"),
         "{text}"
     );
 }
@@ -71,7 +71,7 @@ fn what_is_not_true_any_more_is_over_after_its_grace() {
     let incident = &events[0].incident;
     assert_eq!(
         incident.text,
-        "`db` (process 7, db.service): resolved after 2m 00s, it was not found again after a restart of the agent; \
+        "`db` (process 7, db.service): resolved after 2m 01s, it was not found again after a restart of the agent; \
          at most 150 threads waited for mutex at refresh config.c:88"
     );
     assert_eq!(node.watch(600), []);

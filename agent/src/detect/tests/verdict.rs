@@ -155,6 +155,11 @@ fn a_deadlock_wedges_all_that_take_part() {
         [7, 8, 9].map(|pid| of(&node, pid)),
         [Health::Wedged, Health::Wedged, Health::Healthy]
     );
+    // It has just been broken; the incident is not over yet.
+    node.view.deadlocks.clear();
+    node.watch(1);
+    assert_eq!(node.open().len(), 1);
+    assert_eq!(of(&node, 7), Health::Healthy);
 }
 
 #[test]
