@@ -49,7 +49,7 @@ use self::{
     table::{Moment, NotCounted, Question, Table, Tick},
 };
 use crate::{
-    ingest::{clock::monotonic_ns, plane::PlaneError},
+    ingest::{clock::monotonic_ns, locks::LockTable, plane::PlaneError},
     model::{health::Level, watch::View},
     probe::feature::Features,
 };
@@ -76,6 +76,17 @@ const DESCRIBED: usize = 1024;
 const FREE_SHARE: usize = 8;
 /// Tenths of a second that a lock has been idle at least when it must go for want of room.
 const LEAST_IDLE: Tick = 10;
+
+/// How full the table is, as of the last tick.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fill {
+    /// Futex words that are told apart.
+    pub locks: usize,
+    /// How many there can be; `None` without hooks.
+    pub capacity: Option<usize>,
+    /// Processes that they belong to.
+    pub processes: usize,
+}
 
 /// Watches the node. It belongs to one thread; [`Waker`]s may go to others.
 #[expect(missing_debug_implementations, reason = "maps are not worth printing")]
@@ -356,6 +367,16 @@ impl Watch {
     #[must_use]
     pub fn costs(&self) -> Costs {
         self.eyes.costs()
+    }
+
+    /// How full the table is.
+    #[must_use]
+    pub fn fill(&self) -> Fill {
+        Fill {
+            locks: self.table.live(),
+            capacity: self.eyes.locks().map(LockTable::slots),
+            processes: self.table.process_count(),
+        }
     }
 
     /// Has the kernel count how often and for how long programs run, which costs every program on the machine some 20 ns a

@@ -422,6 +422,12 @@ impl Table {
         })
     }
 
+    /// Processes that have a word.
+    #[must_use]
+    pub fn process_count(&self) -> usize {
+        self.processes.count()
+    }
+
     /// Whether the process of a word has ended.
     #[must_use]
     pub fn has_ended(&self, key: &LockKey) -> bool {
