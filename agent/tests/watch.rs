@@ -354,6 +354,47 @@ fn levels_are_switched_while_it_runs() {
 }
 
 #[test]
+fn hot_locks_are_counted_without_detail_and_still_exactly() {
+    let _alone = alone();
+    let settings = Settings {
+        hot_per_second: 20,
+        ..quick()
+    };
+    let mut watch = watch(&settings);
+    let mut scene = Scene::start();
+    let pid = scene.pid();
+    watch.set_level(Level::NoDetail).unwrap();
+    // Of all rows: waits, and those that are in a histogram.
+    let counted = |watch: &mut _, scene: &mut Scene, from: u64| {
+        scene.tell("churn 1 6000 200");
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(1) {
+            let watch: &mut holdup::watch::Watch = watch;
+            watch.wait().unwrap();
+            watch.tick().unwrap();
+        }
+        let truth: u64 = from + scene.hear().parse::<u64>().unwrap();
+        until(watch, |view| {
+            let rows = rows(view, pid);
+            let counts = rows.iter().filter_map(|row| row.counts.as_ref());
+            let (waits, sorted) = counts.fold((0, 0), |(waits, sorted), counts| {
+                let more: u64 = counts.histogram.iter().sum();
+                (waits + counts.outcomes.woken, sorted + more)
+            });
+            (waits >= truth && rows.iter().all(|row| row.waiters == 0)).then_some((waits, sorted))
+        })
+    };
+    let (waits, sorted) = counted(&mut watch, &mut scene, 0);
+    assert!(
+        sorted < waits / 2,
+        "{sorted} of {waits} were counted in detail"
+    );
+    watch.set_level(Level::Full).unwrap();
+    let (more, more_sorted) = counted(&mut watch, &mut scene, waits);
+    assert_eq!(more_sorted - sorted, more - waits, "in detail again");
+}
+
+#[test]
 fn a_process_that_cannot_be_read_holds_nobody_up() {
     let _alone = alone();
     let settings = Settings {
@@ -418,7 +459,6 @@ fn resident_kib() -> u64 {
 
 #[test]
 #[ignore = "measures: to be run alone, with --release --nocapture"]
-#[expect(clippy::print_stdout, reason = "its result")]
 fn what_many_locks_cost() {
     let settings = Settings {
         tick: Duration::from_secs(1),
