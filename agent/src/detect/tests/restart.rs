@@ -96,7 +96,7 @@ fn a_stall_goes_on_though_its_age_is_not_known_any_more() {
     assert_eq!(reasons(&node), all);
     let mut node = restart(node, &settings);
     node.wait(lock, 8, 0);
-    node.row(lock).oldest_is_at_least = true;
+    node.change(lock).oldest_is_at_least = true;
     let mut events = node.look();
     events.extend(node.watch(200));
     let again = |reason: &str| (Change::Opened { again: true }, reason.to_owned(), 8);
@@ -111,7 +111,7 @@ fn a_stall_goes_on_though_its_lock_is_counted_anew() {
     node.wait(lock, 8, 0);
     node.watch(40);
     node.wait(lock, 8, 0);
-    node.row(lock).oldest_is_at_least = true;
+    node.change(lock).oldest_is_at_least = true;
     assert_eq!(news(&node.watch(600)), []);
     assert_eq!(node.open().len(), 1);
     node.hand_on(lock);
