@@ -4,11 +4,11 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use super::{
     args::{
-        Args, Command, DoctorArgs, DoctorFormat, LimitArgs, RecordArgs, ReportArgs, ShowArgs,
+        Args, Command, DiffArgs, DiffFormat, DoctorArgs, DoctorFormat, LimitArgs, RecordArgs, ReportArgs, ShowArgs,
         SnapshotArgs, TargetArgs,
     },
     exit::Error,
-    values::{Size, Time},
+    values::{Size, Time, Worse},
 };
 use crate::sink::Format;
 
@@ -38,6 +38,8 @@ pub enum Config {
     Doctor(DoctorConfig),
     /// `holdup show`.
     Show(ShowConfig),
+    /// `holdup diff`.
+    Diff(DiffConfig),
 }
 
 /// Which processes, as asked; [`super::target::resolve`] finds them.
@@ -165,6 +167,19 @@ pub struct ShowConfig {
     pub report: ReportOptions,
 }
 
+/// `holdup diff`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiffConfig {
+    /// The saved report to compare with.
+    pub before: PathBuf,
+    /// The other one.
+    pub after: PathBuf,
+    /// Percent by which a lock may become worse; `None` when that is nobody's concern.
+    pub worse: Option<u32>,
+    /// How to report: as a table or as JSON.
+    pub report: ReportOptions,
+}
+
 impl TryFrom<Args> for Config {
     type Error = Error;
 
@@ -180,6 +195,7 @@ impl TryFrom<Args> for Config {
                 file,
                 report: self::report(report)?,
             }),
+            Command::Diff(args) => Self::Diff(diff(args)?),
         })
     }
 }
@@ -224,6 +240,31 @@ fn snapshot(args: SnapshotArgs) -> Result<SnapshotConfig, Error> {
         target: self::target("snapshot", target, Vec::new())?,
         stacks: !no_stacks,
         report: self::report(report)?,
+    })
+}
+
+fn diff(args: DiffArgs) -> Result<DiffConfig, Error> {
+    let DiffArgs {
+        before,
+        after,
+        fail_on,
+        output,
+        format,
+        top,
+    } = args;
+    let format = match format {
+        DiffFormat::Table => Format::Table,
+        DiffFormat::Json => Format::Json,
+    };
+    Ok(DiffConfig {
+        before,
+        after,
+        worse: fail_on.map(|Worse(percent)| percent),
+        report: report(ReportArgs {
+            output,
+            format,
+            top,
+        })?,
     })
 }
 
