@@ -4,8 +4,8 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use super::{
     args::{
-        Args, Command, DiffArgs, DiffFormat, DoctorArgs, DoctorFormat, LimitArgs, RecordArgs, ReportArgs, ShowArgs,
-        SnapshotArgs, TargetArgs,
+        Args, Command, DiffArgs, DiffFormat, DoctorArgs, DoctorFormat, LimitArgs, RecordArgs,
+        ReportArgs, ShowArgs, SnapshotArgs, TargetArgs,
     },
     exit::Error,
     values::{Size, Time, Worse},

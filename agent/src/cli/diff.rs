@@ -22,10 +22,13 @@ pub fn run(config: &DiffConfig) -> Result<Exit, Error> {
     let output = Output::open(report)?;
     let diff = diff::compare(&show::read(before)?, &show::read(after)?);
     let bytes = match report.format {
-        Format::Json => json::render(&diff).map_err(sink::Error::Json).map_err(Error::failed)?,
+        Format::Json => json::render(&diff)
+            .map_err(sink::Error::Json)
+            .map_err(Error::failed)?,
         _ => diff::table(&diff, &output.table()).into(),
     };
     output.write(&bytes)?;
-    let found = worse.is_some_and(|percent| diff::worse(&diff, f64::from(percent)).next().is_some());
+    let found =
+        worse.is_some_and(|percent| diff::worse(&diff, f64::from(percent)).next().is_some());
     Ok(if found { Exit::Finding } else { Exit::Done })
 }

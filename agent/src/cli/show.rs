@@ -32,7 +32,10 @@ pub fn read(file: &Path) -> Result<Document, Error> {
     let read = File::open(file).and_then(|it| it.take(MAX_BYTES + 1).read_to_end(&mut bytes));
     read.map_err(|error| Error::failed(format!("cannot read {}: {error}", file.display())))?;
     if bytes.len() as u64 > MAX_BYTES {
-        let error = format!("{} is too long: more than {MAX_BYTES} bytes", file.display());
+        let error = format!(
+            "{} is too long: more than {MAX_BYTES} bytes",
+            file.display()
+        );
         return Err(Error::failed(error));
     }
     Document::parse(&bytes).map_err(|error| not_ours(file, &error))

@@ -97,9 +97,8 @@ pub fn cgroup(facts: &CgroupFacts) -> String {
     } = facts;
     let some = |n: Option<u64>| n.filter(|&n| n > 0);
     let throttled = some(*cpu_throttled).map(|n| {
-        let time = cpu_throttled_ns.map_or(String::new(), |ns| {
-            format!(" for {}", units::duration(ns))
-        });
+        let time =
+            cpu_throttled_ns.map_or(String::new(), |ns| format!(" for {}", units::duration(ns)));
         format!("throttled {}{time}", units::plural(n, "time", "times"))
     });
     join([
@@ -108,7 +107,8 @@ pub fn cgroup(facts: &CgroupFacts) -> String {
             format!("memory {}", of(units::bytes(n), limit))
         }),
         some(*oom).map(|n| format!("out of memory {}", units::plural(n, "time", "times"))),
-        some(*oom_kills).map(|n| format!("{} killed for it", units::plural(n, "process", "processes"))),
+        some(*oom_kills)
+            .map(|n| format!("{} killed for it", units::plural(n, "process", "processes"))),
         cpu_max_milli.map(|n| {
             let cpus = units::decimal(n as f64 / 1000.0);
             format!("at most {cpus} CPUs")

@@ -162,7 +162,7 @@ mod tests {
             (1000.0, "1,000"),
             (f64::NAN, "0"),
             (-1.0, "0"),
-            (f64::INFINITY, "1000T"),
+            (f64::INFINITY, "1.00P"),
         ] {
             assert_eq!(decimal(x), text, "{x}");
         }

@@ -9,8 +9,8 @@ mod table;
 
 use std::{cmp::Ordering, collections::BTreeMap};
 
-pub use self::table::render as table;
 use self::measure::Measured;
+pub use self::table::render as table;
 use super::Document;
 use crate::model::{
     Kind,

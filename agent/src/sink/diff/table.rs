@@ -40,9 +40,18 @@ fn header(page: &mut Page, diff: &Diff) {
         ("holdup diff: ", Style::Bold),
         (&side(&diff.before), Style::Plain),
     ]);
-    page.line(&[("        with ", Style::Plain), (&side(&diff.after), Style::Plain)]);
-    let counts = [Trend::Worse, Trend::New, Trend::Better, Trend::Gone, Trend::Same]
-        .map(|trend| (trend, count(diff, trend)));
+    page.line(&[
+        ("        with ", Style::Plain),
+        (&side(&diff.after), Style::Plain),
+    ]);
+    let counts = [
+        Trend::Worse,
+        Trend::New,
+        Trend::Better,
+        Trend::Gone,
+        Trend::Same,
+    ]
+    .map(|trend| (trend, count(diff, trend)));
     let words: Vec<String> = counts
         .iter()
         .filter(|(_, count)| *count > 0)
@@ -52,7 +61,11 @@ fn header(page: &mut Page, diff: &Diff) {
         [] => page.line(&[("No lock in either.", Style::Plain)]),
         words => {
             let has_worse = count(diff, Trend::Worse) + count(diff, Trend::New) > 0;
-            let style = if has_worse { Style::Alarm } else { Style::Plain };
+            let style = if has_worse {
+                Style::Alarm
+            } else {
+                Style::Plain
+            };
             page.line(&[(&format!("Locks: {}", words.join(", ")), style)]);
         }
     }
@@ -115,7 +128,10 @@ fn row(page: &mut Page, diff: &LockDiff) {
     let name = text::shorten_function(&diff.name, columns - 1);
     page.line(&[
         (&text::left(diff.trend.as_str(), TREND + 1), style),
-        (&text::left(name::kind(diff.kind), lock::KIND + 1), Style::Plain),
+        (
+            &text::left(name::kind(diff.kind), lock::KIND + 1),
+            Style::Plain,
+        ),
         (&text::left(&name, columns), Style::Bold),
         (&text::right(&waiting(&diff.after), NUMBER), style),
         (&text::right(&waiting(&diff.before), NUMBER), Style::Plain),
@@ -127,7 +143,8 @@ fn row(page: &mut Page, diff: &LockDiff) {
     }
 }
 
-/// `waits/s 36.6 -> 120, mean 4.80 ms -> 9.61 ms, longest ...`: what is known on both sides, or on the only one.
+/// `waits/s 36.6 -> 120, mean 4.80 ms -> 9.61 ms`: what is known on both sides and differs, or what is known on the only
+/// one.
 fn details(before: Option<&Measure>, after: Option<&Measure>) -> String {
     let figures: [(&str, fn(&Measure) -> Option<String>); 5] = [
         ("waits/s", |it| it.waits_per_second.map(units::decimal)),
@@ -139,11 +156,11 @@ fn details(before: Option<&Measure>, after: Option<&Measure>) -> String {
     let words = figures.iter().filter_map(|(label, figure)| {
         let value = |side: Option<&Measure>| side.and_then(figure);
         match (before, after, value(before), value(after)) {
-            (Some(_), Some(_), None, None) => None,
-            (Some(_), Some(_), was, is) => {
-                let shown = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
-                Some(format!("{label} {} -> {}", shown(was), shown(is)))
+            (Some(_), Some(_), Some(was), Some(is)) => {
+                (was != is).then(|| format!("{label} {was} -> {is}"))
             }
+            // One side cannot know.
+            (Some(_), Some(_), ..) => None,
             (_, _, was, is) => was.or(is).map(|value| format!("{label} {value}")),
         }
     });

@@ -135,7 +135,9 @@ fn recorded(page: &mut Page, bundle: &Bundle, top: usize) {
             row(page, recorded, counts, columns);
         }
     }
-    let all = counted.len().saturating_add(usize::try_from(bundle.locks_left_out).unwrap_or(0));
+    let all = counted
+        .len()
+        .saturating_add(usize::try_from(bundle.locks_left_out).unwrap_or(0));
     lock::left_out(page, all, top.min(counted.len()), "locks");
 }
 
@@ -144,7 +146,10 @@ fn row(page: &mut Page, lock: &Recorded, counts: &Counts, columns: usize) {
     let name = named.unwrap_or(&lock.id);
     let number = |text: String| text::right(&text, NUMBERS / 4);
     page.line(&[
-        (&text::left(name::kind(lock.kind), lock::KIND + 1), Style::Plain),
+        (
+            &text::left(name::kind(lock.kind), lock::KIND + 1),
+            Style::Plain,
+        ),
         (
             &text::left(&text::shorten_function(name, columns - 1), columns),
             Style::Bold,

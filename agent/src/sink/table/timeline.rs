@@ -128,7 +128,7 @@ mod tests {
         let lines = lines(&bundle, 25);
         let labels: Vec<&str> = lines.iter().map(|line| line.label).collect();
         assert_eq!(labels, ["waiting", "handed on", "in process", "its waits"]);
-        assert_eq!(lines[0].bars, format!("{}▂▂▅██", " ".repeat(20)));
+        assert_eq!(lines[0].bars, format!("{}▂▂▅█", " ".repeat(21)));
         assert_eq!(lines[0].range, "0 .. 3");
         assert_eq!(length_ns(&bundle), 50_000_000_000);
     }
@@ -141,7 +141,10 @@ mod tests {
         }
         assert_eq!(lines(&bundle, 50)[0].range, "0 .. 0");
         bundle.flight.intervals[3].is_partial = true;
-        assert_eq!(lines(&bundle, 50)[0].bars, format!("   ?{}", " ".repeat(46)));
+        assert_eq!(
+            lines(&bundle, 50)[0].bars,
+            format!("   ?{}", " ".repeat(46))
+        );
         for interval in &mut bundle.flight.intervals {
             interval.is_partial = true;
         }
