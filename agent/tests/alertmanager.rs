@@ -1,5 +1,5 @@
 //! Debian's Alertmanager is told of an incident from beginning to end, and asked what it knows.
-#![allow(clippy::unwrap_used, reason = "tests may")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may")]
 
 use std::{
     collections::BTreeMap,
