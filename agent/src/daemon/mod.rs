@@ -1,3 +1,6 @@
 //! `holdup agent`: the loops that run for months, each under supervision.
 
+pub mod governor;
+pub mod log;
 pub mod supervise;
+pub mod systemd;

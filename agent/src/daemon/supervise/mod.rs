@@ -18,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(super) use self::stop::lock;
 pub use self::{backoff::Backoff, pulse::Pulse, stop::Stop};
 use crate::model::health::Loop;
 

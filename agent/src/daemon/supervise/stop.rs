@@ -67,7 +67,7 @@ impl Stop {
 }
 
 /// A lock that a panic elsewhere does not make unusable: what it guards is plain values.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(in crate::daemon) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
