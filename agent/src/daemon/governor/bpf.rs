@@ -3,45 +3,75 @@
 
 use std::{
     collections::BTreeMap,
-    os::fd::{AsRawFd as _, OwnedFd},
+    io,
     time::{Duration, Instant},
 };
 
-use aya::sys::{Stats, enable_stats};
-
+use super::settings::Settings;
 use crate::model::health::Program;
 
-/// A program that is loaded and attached.
+/// Who has the programs.
+pub trait Programs {
+    /// Has the kernel measure, or not.
+    ///
+    /// # Errors
+    /// It refuses (before Linux 5.8, or without `CAP_SYS_ADMIN`).
+    fn measure(&mut self, on: bool) -> io::Result<()>;
+
+    /// The programs with their counters; empty when nothing is attached.
+    fn counters(&self) -> Vec<Program>;
+}
+
+/// Opens and closes the windows in which the kernel measures.
 #[derive(Debug)]
-pub struct Attached {
-    /// Name in the object.
-    pub name: String,
-    /// A descriptor of it. It keeps the program loaded, but not attached.
-    pub fd: OwnedFd,
+pub enum Sampler {
+    /// It does not measure before that.
+    Closed(Instant),
+    /// It has measured since then, from these counters on.
+    Open(Instant, Vec<Program>),
 }
 
-impl Attached {
-    /// Its counters, which the kernel tells in `fdinfo` (Linux 5.1) and advances only while it measures.
+impl Sampler {
+    /// The first window is due at once.
     #[must_use]
-    pub fn counters(&self) -> Program {
-        let path = format!("/proc/self/fdinfo/{}", self.fd.as_raw_fd());
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        let field = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-            line.trim().parse().ok()
-        };
-        Program {
-            name: self.name.clone(),
-            runs: field("run_cnt:"),
-            run_ns: field("run_time_ns:"),
-        }
+    pub fn new(now: Instant) -> Self {
+        Self::Closed(now)
     }
-}
 
-/// Asks the kernel to measure for as long as it lives (Linux 5.8, `CAP_SYS_ADMIN`; `None` without).
-#[must_use]
-pub fn measure() -> Option<OwnedFd> {
-    enable_stats(Stats::RunTime).ok()
+    /// Does what is due at `now`. Returns whether a window was opened or closed.
+    pub fn step(
+        &mut self,
+        now: Instant,
+        settings: &Settings,
+        programs: &mut dyn Programs,
+        estimate: &mut Estimate,
+    ) -> bool {
+        match self {
+            Self::Closed(until) if now >= *until => {
+                let is_measuring = programs.measure(true).is_ok();
+                let before = programs.counters();
+                if is_measuring && !before.is_empty() {
+                    *self = Self::Open(now, before);
+                } else {
+                    estimate.forget_share();
+                    *self = Self::Closed(now + settings.bpf_every);
+                }
+            }
+            Self::Open(began, before) if now >= *began + settings.bpf_for => {
+                let after = programs.counters();
+                // Shorter windows cost less; that it cannot be ended is told by what the programs then cost.
+                let _ = programs.measure(false);
+                if after.is_empty() {
+                    estimate.forget_share();
+                } else {
+                    estimate.window(before, &after, now, now - *began);
+                }
+                *self = Self::Closed(*began + settings.bpf_every);
+            }
+            _ => return false,
+        }
+        true
+    }
 }
 
 /// Totals by program, estimated from windows in which the kernel measured.
@@ -166,9 +196,52 @@ mod tests {
         assert_eq!(estimate.share(), None);
     }
 
-    /// The kernel that tests run on lets root measure.
+    /// A kernel that measures 10 runs of 1 us for each look while it is asked to.
+    #[derive(Default)]
+    struct Kernel {
+        is_on: bool,
+        looks: std::cell::Cell<u64>,
+        has_programs: bool,
+    }
+
+    impl Programs for Kernel {
+        fn measure(&mut self, on: bool) -> io::Result<()> {
+            self.is_on = on;
+            Ok(())
+        }
+
+        fn counters(&self) -> Vec<Program> {
+            self.looks.set(self.looks.get() + u64::from(self.is_on));
+            let looks = self.looks.get();
+            let one = program(looks * 10, looks * 10_000);
+            self.has_programs.then_some(one).into_iter().collect()
+        }
+    }
+
     #[test]
-    fn measuring_can_be_asked_for() {
-        assert!(measure().is_some());
+    fn the_kernel_measures_for_a_moment_now_and_then() {
+        let settings = Settings::default();
+        let (mut estimate, mut kernel) = (Estimate::default(), Kernel::default());
+        kernel.has_programs = true;
+        let start = Instant::now();
+        let mut sampler = Sampler::new(start);
+        let mut measured_seconds = 0;
+        for second in 0..60 {
+            let now = start + Duration::from_secs(second);
+            sampler.step(now, &settings, &mut kernel, &mut estimate);
+            measured_seconds += u64::from(kernel.is_on);
+        }
+        assert_eq!(measured_seconds, 2);
+        assert_eq!(estimate.share(), Some(1e-5));
+        // One second of 10 runs, then one that stands for 30.
+        assert_eq!(estimate.of(&[program(0, 0)]), [program(310, 310_000)]);
+        // Detached: there is nothing to measure, and no share.
+        kernel.has_programs = false;
+        for second in 60..120 {
+            let now = start + Duration::from_secs(second);
+            sampler.step(now, &settings, &mut kernel, &mut estimate);
+        }
+        assert_eq!(estimate.share(), None);
+        assert_eq!(estimate.of(&[program(0, 0)]), [program(310, 310_000)]);
     }
 }

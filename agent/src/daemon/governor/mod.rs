@@ -6,160 +6,114 @@ pub mod settings;
 pub mod shed;
 
 use std::{
-    os::fd::OwnedFd,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use self::{
-    bpf::{Attached, Estimate},
+    bpf::{Estimate, Programs, Sampler},
     own::Meter,
     settings::Settings,
     shed::{Measured, Shedder},
 };
-use super::supervise::{Body, Lease, Stop, lock};
+use super::{
+    hub::Hub,
+    supervise::{Body, Lease, Stop, lock},
+};
 use crate::model::health::{Cost, Level, Program};
 
 /// Longest time between two looks at the kill switch.
 const TICK: Duration = Duration::from_secs(1);
 
-/// What the governor and the loops that it governs share.
+/// What the governor and those that it governs tell each other.
 #[derive(Debug, Default)]
-pub struct Board {
-    state: Mutex<State>,
-}
+pub struct Board(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     cost: Cost,
     /// What the governor has chosen; the kill switch may override it.
     chosen: Level,
-    attached: Vec<Attached>,
-    estimated: Vec<Program>,
+    estimate: Estimate,
+    programs: Vec<Program>,
 }
 
 impl Board {
     /// Begins with this level.
     #[must_use]
     pub fn new(level: Level) -> Self {
-        let state = State {
+        Self(Mutex::new(State {
             cost: Cost {
                 level,
                 ..Cost::default()
             },
             chosen: level,
             ..State::default()
-        };
-        Self {
-            state: Mutex::new(state),
-        }
+        }))
     }
 
     /// What is to be done.
     #[must_use]
     pub fn level(&self) -> Level {
-        lock(&self.state).cost.level
+        lock(&self.0).cost.level
     }
 
     /// Costs and level.
     #[must_use]
     pub fn cost(&self) -> Cost {
-        lock(&self.state).cost.clone()
+        let state = lock(&self.0);
+        Cost {
+            resident_bytes: own::resident_bytes(),
+            ..state.cost.clone()
+        }
     }
 
     /// Attached programs, with estimates of what they have cost since the agent started.
     #[must_use]
     pub fn programs(&self) -> Vec<Program> {
-        lock(&self.state).estimated.clone()
+        lock(&self.0).programs.clone()
     }
 
     /// Tells what is attached now, and what its maps take.
-    pub fn attach(&self, programs: Vec<Attached>, map_bytes: u64) {
-        let mut state = lock(&self.state);
-        state.attached = programs;
+    pub fn attached(&self, programs: &[Program], map_bytes: u64) {
+        let mut state = lock(&self.0);
+        state.programs = state.estimate.of(programs);
         state.cost.map_bytes = map_bytes;
     }
 
-    /// Counters of the attached programs, as the kernel has them.
-    fn counters(&self) -> Vec<Program> {
-        lock(&self.state).attached.iter().map(Attached::counters).collect()
+    /// [`Sampler::step`] with the estimate that is kept here, where it survives those who measure.
+    pub fn measure(
+        &self,
+        sampler: &mut Sampler,
+        settings: &Settings,
+        programs: &mut dyn Programs,
+    ) -> bool {
+        let estimate = &mut lock(&self.0).estimate;
+        sampler.step(Instant::now(), settings, programs, estimate)
     }
 }
 
 /// The loop.
-#[expect(missing_debug_implementations, reason = "it is a state machine of no interest")]
+#[expect(missing_debug_implementations, reason = "it holds the hub")]
 pub struct Governor {
     settings: Settings,
-    board: Arc<Board>,
+    hub: Arc<Hub>,
     shedder: Shedder,
     meter: Meter,
-    estimate: Estimate,
-    window: Window,
     next: Instant,
 }
 
-enum Window {
-    /// The kernel does not measure until then.
-    Closed { until: Instant },
-    /// It does.
-    Open {
-        began: Instant,
-        before: Vec<Program>,
-        _measuring: OwnedFd,
-    },
-}
-
 impl Governor {
-    /// Governs what reads `board`, which never does more than `most`.
+    /// Governs what heeds the board of `hub`, which never does more than `most`.
     #[must_use]
-    pub fn new(
-        settings: Settings,
-        most: Level,
-        board: Arc<Board>,
-        ) -> Self {
-        let level = lock(&board.state).chosen;
+    pub fn new(settings: Settings, most: Level, hub: Arc<Hub>) -> Self {
+        let level = lock(&hub.board.0).chosen;
         Self {
             next: Instant::now() + settings.every,
             settings,
-            board,
+            hub,
             shedder: Shedder::new(most, level),
             meter: Meter::default(),
-            estimate: Estimate::default(),
-            window: Window::Closed {
-                until: Instant::now(),
-            },
-        }
-    }
-
-    /// Opens and closes the windows in which the kernel measures.
-    fn measure(&mut self, now: Instant) {
-        match &self.window {
-            Window::Closed { until } if now >= *until => {
-                let before = self.board.counters();
-                if before.is_empty() {
-                    self.estimate.forget_share();
-                }
-                self.window = match bpf::measure().filter(|_| !before.is_empty()) {
-                    Some(measuring) => Window::Open {
-                        began: Instant::now(),
-                        before,
-                        _measuring: measuring,
-                    },
-                    None => Window::Closed {
-                        until: now + self.settings.bpf_for,
-                    },
-                };
-            }
-            Window::Open { began, before, .. } if now >= *began + self.settings.bpf_for => {
-                let (after, end) = (self.board.counters(), Instant::now());
-                if !after.is_empty() {
-                    self.estimate.window(before, &after, end, end - *began);
-                }
-                self.window = Window::Closed {
-                    until: now + (self.settings.bpf_every - self.settings.bpf_for),
-                };
-            }
-            _ => {}
         }
     }
 
@@ -168,47 +122,52 @@ impl Governor {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^52")]
         let of_all = |share: f64| share / processors as f64;
+        let mut state = lock(&self.hub.board.0);
+        let bpf_share = state.estimate.share();
         let measured = Measured {
             cpu_share: self.meter.share(),
-            bpf_share: self.estimate.share().map(of_all),
+            bpf_share: bpf_share.map(of_all),
             resident_bytes: own::resident_bytes(),
         };
         if self.shedder.step(&measured, &self.settings) {
             let (level, why) = (self.shedder.level(), self.shedder.why());
             tracing::warn!(?level, why, "the governor changes what is done");
         }
-        let mut state = lock(&self.board.state);
         state.cost.cpu_share = measured.cpu_share;
-        state.cost.resident_bytes = measured.resident_bytes;
-        state.cost.bpf_share = self.estimate.share();
+        state.cost.bpf_share = bpf_share;
     }
 
     fn publish(&self) {
         let switch = &self.settings.kill_switch;
         // An error other than that it is missing says nothing about it.
         let is_killed = !switch.as_os_str().is_empty() && switch.exists();
-        let programs = self.board.counters();
-        let mut state = lock(&self.board.state);
+        let mut state = lock(&self.hub.board.0);
         state.chosen = self.shedder.level();
-        (state.cost.level, state.cost.why) = if is_killed {
+        let (level, why) = if is_killed {
             let why = format!("the kill switch {} is there", switch.display());
             (Level::Off, Some(why))
         } else {
             (state.chosen, self.shedder.why().map(str::to_owned))
         };
-        state.estimated = self.estimate.of(&programs);
+        let before = state.cost.level;
+        if (level == Level::Off) != (before == Level::Off) {
+            tracing::warn!(?level, why, "the kill switch");
+        }
+        (state.cost.level, state.cost.why) = (level, why);
+        drop(state);
+        if level != before {
+            self.hub.wake_watch();
+        }
     }
 }
 
 impl Body for Governor {
     fn wait(&mut self, stop: &Stop) {
-        let Settings { every, bpf_for, .. } = self.settings;
-        stop.wait(TICK.min(every).min(bpf_for));
+        stop.wait(TICK.min(self.settings.every));
     }
 
     fn turn(&mut self, _: &Lease) -> anyhow::Result<()> {
         let now = Instant::now();
-        self.measure(now);
         if now >= self.next {
             self.compare(now);
         }

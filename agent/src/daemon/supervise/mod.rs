@@ -121,6 +121,15 @@ impl Supervisor {
         }
     }
 
+    /// Has a loop made anew, once its turn is over: its settings have changed.
+    pub fn renew(&self, name: &str) {
+        for supervised in self.all() {
+            if supervised.pulse.name() == name {
+                supervised.pulse.renew();
+            }
+        }
+    }
+
     /// How the loops are.
     #[must_use]
     pub fn health(&self) -> Vec<Loop> {
@@ -160,6 +169,8 @@ enum End {
     Stopped,
     /// It was abandoned.
     Replaced,
+    /// It is to be made anew.
+    Renewed,
 }
 
 fn run(supervised: &Supervised, thread: u64) {
@@ -182,6 +193,7 @@ fn run(supervised: &Supervised, thread: u64) {
                 abandoned.fetch_sub(1, Ordering::Relaxed);
                 return;
             }
+            Ok(Ok(End::Renewed)) => continue,
             Ok(Err(error)) => (false, format!("{error:#}")),
             Err(panic) => (true, message(&*panic)),
         };
@@ -202,6 +214,9 @@ fn turns(spec: &Spec, lease: &Lease) -> anyhow::Result<End> {
         body.wait(&spec.stop);
         if !lease.is_valid() {
             return Ok(End::Replaced);
+        }
+        if pulse.take_renewal() {
+            return Ok(End::Renewed);
         }
         if spec.stop.is_requested() {
             body.end();

@@ -35,6 +35,7 @@ struct State {
     phase: Phase,
     last_beat: Instant,
     turn_since: Option<Instant>,
+    is_renewal_due: bool,
     counts: Loop,
 }
 
@@ -51,6 +52,7 @@ impl Pulse {
                 phase: Phase::Running,
                 last_beat: Instant::now(),
                 turn_since: None,
+                is_renewal_due: false,
                 counts: Loop {
                     name: name.to_owned(),
                     patience_ns: nanoseconds(patience),
@@ -102,6 +104,16 @@ impl Pulse {
             state.last_beat = Instant::now();
             state.counts.restarts += 1;
         });
+    }
+
+    /// Asks for the loop to be made anew, by other settings.
+    pub(super) fn renew(&self) {
+        lock(&self.state).is_renewal_due = true;
+    }
+
+    /// Whether that was asked for. Asking is answered once.
+    pub(super) fn take_renewal(&self) -> bool {
+        std::mem::take(&mut lock(&self.state).is_renewal_due)
     }
 
     /// It has ended as it was asked to.

@@ -168,3 +168,27 @@ fn threads_that_hang_are_bounded() {
     stop.request();
     assert!(supervisor.join(&["test"], Instant::now() + LONG));
 }
+
+#[test]
+fn what_is_renewed_starts_over_and_has_not_failed() {
+    let most = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&most);
+    let (supervisor, stop, _told) = start(LONG, move |turns, _| {
+        seen.lock().unwrap().push(turns);
+        Ok(())
+    });
+    until(&supervisor, |health| health.beats > 3);
+    supervisor.renew("other");
+    supervisor.renew("test");
+    let deadline = Instant::now() + LONG;
+    while most.lock().unwrap().iter().filter(|&&turns| turns == 1).count() < 2 {
+        assert!(Instant::now() < deadline);
+        thread::yield_now();
+    }
+    stop.request();
+    assert!(supervisor.join(&["test"], Instant::now() + LONG));
+    let health = supervisor.health().remove(0);
+    assert_eq!((health.restarts, health.panics), (0, 0));
+    let first_turns = most.lock().unwrap().iter().filter(|&&turns| turns == 1).count();
+    assert_eq!(first_turns, 2, "renewed once");
+}

@@ -1,0 +1,4 @@
+//! What each loop does in its turns.
+
+pub mod serve;
+pub mod watch;
