@@ -314,6 +314,7 @@ fn thread(
         kind: None,
         since_ns,
         frames,
+        alike: None,
     }
 }
 
