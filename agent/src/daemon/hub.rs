@@ -10,12 +10,15 @@ use tokio::sync::{broadcast, watch as latest};
 
 use super::{
     governor::Board,
+    ledger::Ledger,
+    mailbox::Mailbox,
     supervise::{Supervisor, lock},
 };
 use crate::{
     model::{
+        explanation::Explanation,
         health::{Health, HeldBack, Level, Queue},
-        incident::{Event, Incident},
+        incident::{Change, Event, HeldBackBy, Incident},
         watch::View,
     },
     proc::time,
@@ -25,6 +28,26 @@ use crate::{
 /// Events that a reader may be behind before it misses some.
 const EVENTS: usize = 1024;
 
+/// Bundles that are due. One takes up to its deadline, so that the last of these would be rather late.
+const EVIDENCE: usize = 64;
+/// Explanations that the detectors have not taken in yet.
+const EXPLAINED: usize = 256;
+
+/// What a bundle has told about an incident.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// Of the incident.
+    pub key: String,
+    /// Process id.
+    pub pid: u32,
+    /// Address of its lock.
+    pub address: Option<u64>,
+    /// What holds it up.
+    pub explanation: Option<Explanation>,
+    /// File name of the bundle, when it could be kept.
+    pub snapshot: Option<String>,
+}
+
 /// See the module.
 #[expect(missing_debug_implementations, reason = "channels have nothing to show")]
 pub struct Hub {
@@ -33,8 +56,14 @@ pub struct Hub {
     pub view: latest::Sender<Option<Arc<View>>>,
     /// Open incidents, and those that were resolved lately.
     pub incidents: latest::Sender<Arc<[Incident]>>,
-    /// What happens to incidents.
+    /// What happens to incidents, for whoever wants to know.
     pub events: broadcast::Sender<Arc<Event>>,
+    /// The same, for those who take evidence.
+    pub evidence: Mailbox<Arc<Event>>,
+    /// What they have found out.
+    pub explained: Mailbox<Explained>,
+    /// Incidents, over restarts of whatever.
+    pub ledger: Ledger,
     /// Between the governor and those that it governs.
     pub board: Board,
     /// The loops.
@@ -50,14 +79,18 @@ struct State {
 }
 
 impl Hub {
-    /// For an agent that never does more than `most`.
+    /// For an agent that never does more than `most`, and ended with these incidents open.
     #[must_use]
-    pub fn new(most: Level) -> Self {
+    pub fn new(most: Level, open: Vec<Incident>) -> Self {
+        let ledger = Ledger::new(open);
         Self {
             started_at: SystemTime::now(),
             view: latest::Sender::new(None),
-            incidents: latest::Sender::new(Arc::from([])),
+            incidents: latest::Sender::new(ledger.all()),
             events: broadcast::Sender::new(EVENTS),
+            evidence: Mailbox::new("evidence", EVIDENCE),
+            explained: Mailbox::new("explained", EXPLAINED),
+            ledger,
             board: Board::new(most),
             supervisor: Supervisor::default(),
             state: Mutex::default(),
@@ -76,6 +109,30 @@ impl Hub {
         }
     }
 
+    /// Tells what has happened to incidents.
+    pub fn publish(&self, events: Vec<Event>) {
+        if events.is_empty() {
+            return;
+        }
+        for event in events {
+            self.ledger.take(&event.incident);
+            let event = Arc::new(event);
+            let is_due = match event.change {
+                Change::Opened { again: false } | Change::Doubled => true,
+                // The run before may have been killed before it had any.
+                Change::Opened { again: true } => event.incident.snapshots.is_empty(),
+                Change::Refreshed | Change::Resolved => false,
+            };
+            // Whatever else is true of the same lock has the same evidence.
+            if is_due && event.incident.held_back != Some(HeldBackBy::SameLock) {
+                self.evidence.put(Arc::clone(&event));
+            }
+            // Nobody may be there to hear it.
+            let _ = self.events.send(event);
+        }
+        self.incidents.send_replace(self.ledger.all());
+    }
+
     /// Tells how full a queue is, and what was dropped since it was there.
     pub fn set_queue(&self, name: &'static str, queue: Queue) {
         lock(&self.state).queues.insert(name, queue);
@@ -90,11 +147,12 @@ impl Hub {
     #[must_use]
     pub fn health(&self) -> Health {
         let state = lock(&self.state);
+        let own = [self.evidence.health(), self.explained.health()];
         Health {
             started_at: time::rfc3339(self.started_at),
             loops: self.supervisor.health(),
             programs: self.board.programs(),
-            queues: state.queues.values().cloned().collect(),
+            queues: own.into_iter().chain(state.queues.values().cloned()).collect(),
             cost: self.board.cost(),
             held_back: state.held_back,
         }

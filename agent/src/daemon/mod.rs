@@ -2,7 +2,9 @@
 
 pub mod governor;
 pub mod hub;
+pub mod ledger;
 pub mod log;
 pub mod loops;
+pub mod mailbox;
 pub mod supervise;
 pub mod systemd;

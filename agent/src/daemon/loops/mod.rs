@@ -1,4 +1,6 @@
 //! What each loop does in its turns.
 
+pub mod detect;
+pub mod evidence;
 pub mod serve;
 pub mod watch;

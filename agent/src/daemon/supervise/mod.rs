@@ -101,7 +101,7 @@ impl Supervisor {
             abandoned: AtomicU32::new(0),
         });
         spawn(&supervised, 0)?;
-        stop::lock(&self.0).push(supervised);
+        lock(&self.0).push(supervised);
         Ok(())
     }
 
@@ -151,7 +151,7 @@ impl Supervisor {
     }
 
     fn all(&self) -> Vec<Arc<Supervised>> {
-        stop::lock(&self.0).clone()
+        lock(&self.0).clone()
     }
 }
 
