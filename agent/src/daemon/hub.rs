@@ -76,6 +76,8 @@ struct State {
     waker: Option<Waker>,
     queues: BTreeMap<&'static str, Queue>,
     held_back: HeldBack,
+    /// Configurations that were read again: taken over, refused.
+    reloads: [u64; 2],
 }
 
 impl Hub {
@@ -141,6 +143,12 @@ impl Hub {
     /// Tells what was held back since the agent started.
     pub fn set_held_back(&self, held_back: HeldBack) {
         lock(&self.state).held_back = held_back;
+    }
+
+    /// Counts a configuration that was read again.
+    pub fn count_reload(&self, is_taken_over: bool) {
+        let [taken, refused] = &mut lock(&self.state).reloads;
+        *(if is_taken_over { taken } else { refused }) += 1;
     }
 
     /// How the agent is.

@@ -1,6 +1,8 @@
 //! Serves HTTP, and knows that it does: the heartbeat is that of the server, not of the thread that watches it.
 
 use std::{
+    fs::File,
+    io::{self, ErrorKind},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,7 +15,9 @@ use tokio::{net::TcpListener, runtime::Handle, sync::watch as latest, task::Join
 
 use crate::{
     daemon::supervise::{Body, Lease, Stop},
+    proc::time::rfc3339,
     serve::{self, Settings, State},
+    sink::store::{self, Store},
 };
 
 /// Time between two looks at the server.
@@ -124,5 +128,29 @@ impl Drop for Server {
         if let Some(task) = &self.task {
             task.abort();
         }
+    }
+}
+
+/// The store, as it is served.
+#[derive(Debug)]
+pub struct Bundles(pub Arc<Store>);
+
+impl serve::Snapshots for Bundles {
+    fn list(&self) -> io::Result<Vec<serve::Stored>> {
+        let entries = self.0.list().map_err(io::Error::other)?;
+        let stored = entries.into_iter().rev().map(|entry| serve::Stored {
+            name: entry.name,
+            bytes: entry.bytes,
+            written_at: rfc3339(entry.written_at),
+        });
+        Ok(stored.collect())
+    }
+
+    fn open(&self, name: &str) -> io::Result<File> {
+        self.0.file(name).map_err(|error| match error {
+            store::Error::Io { source, .. } => source,
+            store::Error::Name => ErrorKind::NotFound.into(),
+            error => io::Error::other(error),
+        })
     }
 }
