@@ -172,7 +172,7 @@ pub struct AgentArgs {
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
     /// Keep snapshots of incidents in this directory
-    /// [default: /var/lib/holdup/snapshots]
+    /// [default: /var/lib/holdup]
     #[arg(long, value_name = "DIR")]
     pub snapshot_dir: Option<PathBuf>,
     /// default, or none: attach nothing and only count parked threads, at no

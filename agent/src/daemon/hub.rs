@@ -1,7 +1,6 @@
 //! What the loops share: each writes its own part, and nobody waits for anybody who reads.
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::SystemTime,
 };
@@ -30,6 +29,8 @@ const EVENTS: usize = 1024;
 
 /// Bundles that are due. One takes up to its deadline, so that the last of these would be rather late.
 const EVIDENCE: usize = 64;
+/// Events that nobody has been told about yet.
+const ALERTS: usize = 4096;
 /// Explanations that the detectors have not taken in yet.
 const EXPLAINED: usize = 256;
 
@@ -60,7 +61,9 @@ pub struct Hub {
     pub events: broadcast::Sender<Arc<Event>>,
     /// The same, for those who take evidence.
     pub evidence: Mailbox<Arc<Event>>,
-    /// What they have found out.
+    /// The same, for those who tell people.
+    pub alerts: Mailbox<Arc<Event>>,
+    /// What those who take evidence have found out.
     pub explained: Mailbox<Explained>,
     /// Incidents, over restarts of whatever.
     pub ledger: Ledger,
@@ -74,7 +77,7 @@ pub struct Hub {
 #[derive(Default)]
 struct State {
     waker: Option<Waker>,
-    queues: BTreeMap<&'static str, Queue>,
+    queues: Vec<Queue>,
     held_back: HeldBack,
     /// Configurations that were read again: taken over, refused.
     reloads: [u64; 2],
@@ -91,6 +94,7 @@ impl Hub {
             incidents: latest::Sender::new(ledger.all()),
             events: broadcast::Sender::new(EVENTS),
             evidence: Mailbox::new("evidence", EVIDENCE),
+            alerts: Mailbox::new("alerts", ALERTS),
             explained: Mailbox::new("explained", EXPLAINED),
             ledger,
             board: Board::new(most),
@@ -129,15 +133,16 @@ impl Hub {
             if is_due && event.incident.held_back != Some(HeldBackBy::SameLock) {
                 self.evidence.put(Arc::clone(&event));
             }
+            self.alerts.put(Arc::clone(&event));
             // Nobody may be there to hear it.
             let _ = self.events.send(event);
         }
         self.incidents.send_replace(self.ledger.all());
     }
 
-    /// Tells how full a queue is, and what was dropped since it was there.
-    pub fn set_queue(&self, name: &'static str, queue: Queue) {
-        lock(&self.state).queues.insert(name, queue);
+    /// Tells how full the queues of those who tell people are.
+    pub fn set_queues(&self, queues: impl Iterator<Item = Queue>) {
+        lock(&self.state).queues = queues.collect();
     }
 
     /// Tells what was held back since the agent started.
@@ -155,12 +160,16 @@ impl Hub {
     #[must_use]
     pub fn health(&self) -> Health {
         let state = lock(&self.state);
-        let own = [self.evidence.health(), self.explained.health()];
+        let own = [
+            self.evidence.health(),
+            self.explained.health(),
+            self.alerts.health(),
+        ];
         Health {
             started_at: time::rfc3339(self.started_at),
             loops: self.supervisor.health(),
             programs: self.board.programs(),
-            queues: own.into_iter().chain(state.queues.values().cloned()).collect(),
+            queues: own.into_iter().chain(state.queues.iter().cloned()).collect(),
             cost: self.board.cost(),
             held_back: state.held_back,
         }

@@ -22,6 +22,7 @@ use super::{
     governor::Governor,
     hub::Hub,
     loops::{
+        alert::Herald,
         detect::Judge,
         evidence::{Chronicle, Parts, Witness},
         serve::{self as serving, Server},
@@ -33,8 +34,12 @@ use super::{
 use crate::{
     detect,
     evidence::{Collector, flight::Recorder},
-    ingest::plane::PlaneError,
-    model::health::Level,
+    ingest::{clock::monotonic_ns, plane::PlaneError},
+    model::{
+        health::Level,
+        verdict::{self, Health, Selector, Verdict},
+    },
+    proc::time::rfc3339,
     probe::feature::Features,
     serve,
     settings::Settings,
@@ -91,6 +96,7 @@ mod name {
     pub const DETECT: &str = "detect";
     pub const SNAPSHOT: &str = "snapshot";
     pub const RECORD: &str = "record";
+    pub const ALERT: &str = "alert";
     pub const SERVE: &str = "serve";
     pub const GOVERNOR: &str = "governor";
 }
@@ -153,6 +159,7 @@ impl Agent {
             Err(_) => tracing::error!("attaching takes very long"),
         }
         self.start_evidence()?;
+        self.start_alert()?;
         self.start_detect()?;
         self.start_serve()?;
         if let Ok(address) = self.listener.local_addr() {
@@ -252,6 +259,18 @@ impl Agent {
             &self.mouths,
             Box::new(make),
         )
+    }
+
+    fn start_alert(&self) -> Result<(), Error> {
+        let (hub, settings) = (Arc::clone(&self.hub), self.settings.subscribe());
+        let runtime = self.runtime.handle().clone();
+        let make = move || {
+            let settings = settings.borrow().clone();
+            let grace = settings.agent.grace / 2;
+            Ok(Box::new(Herald::new(&hub, &settings.alert, &runtime, grace)?) as _)
+        };
+        let second = Duration::from_secs(1);
+        self.start_loop(name::ALERT, second, patience(second), &self.mouths, Box::new(make))
     }
 
     fn start_serve(&self) -> Result<(), Error> {
@@ -368,6 +387,7 @@ impl Agent {
         let parts = [
             (new.watch != old.watch || new.governor != old.governor, name::WATCH),
             (new.detect != old.detect, name::DETECT),
+            (new.alert != old.alert || new.agent != old.agent, name::ALERT),
             (new.governor != old.governor, name::GOVERNOR),
             (new.serve != old.serve, name::SERVE),
         ];
@@ -399,7 +419,7 @@ impl Agent {
         let eyes = [name::DETECT, name::GOVERNOR, name::WATCH];
         let mut has_ended = self.hub.supervisor.join(&eyes, deadline);
         self.mouths.request();
-        let mouths = [name::SNAPSHOT, name::RECORD, name::SERVE];
+        let mouths = [name::ALERT, name::SNAPSHOT, name::RECORD, name::SERVE];
         has_ended &= self.hub.supervisor.join(&mouths, deadline);
         self.runtime.shutdown_timeout(deadline.saturating_duration_since(Instant::now()));
         if !has_ended {
@@ -435,17 +455,19 @@ async fn received(signal: &mut std::io::Result<Signal>, name: &'static str) -> O
     }
 }
 
-fn verdict(
-    hub: &Hub,
-    tick: Duration,
-    selector: &crate::model::verdict::Selector,
-) -> crate::model::verdict::Verdict {
+fn verdict(hub: &Hub, tick: Duration, selector: &Selector) -> Verdict {
     let view = hub.view.borrow().clone();
     let now = SystemTime::now();
     let Some(view) = view else {
-        return detect::unknown(selector, "the agent does not look at anything now", now);
+        return Verdict {
+            schema: verdict::SCHEMA.to_owned(),
+            at: rfc3339(now),
+            health: Health::Unknown,
+            text: "the agent does not look at anything now".to_owned(),
+            incidents: Vec::new(),
+        };
     };
-    let age = crate::ingest::clock::monotonic_ns().saturating_sub(view.at_ns);
+    let age = monotonic_ns().saturating_sub(view.at_ns);
     let is_stale = Duration::from_nanos(age) > tick * STALE_TICKS;
     let doubt = is_stale.then_some("the agent has not looked at the node for a while");
     let open = hub.ledger.open();

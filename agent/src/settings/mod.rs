@@ -6,7 +6,9 @@ use std::{fs::File, io::Read as _, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{daemon, detect, evidence, serve, sink::store, watch};
+use crate::{daemon, detect, evidence, serve, sink::{alert, store},
+    watch,
+};
 
 /// Longest file that is read: more rules than anybody writes.
 const MAX_BYTES: u64 = 4 << 20;
@@ -25,6 +27,8 @@ pub struct Settings {
     pub evidence: evidence::Settings,
     /// Where it is kept.
     pub store: store::Settings,
+    /// Who is told.
+    pub alert: alert::Settings,
     /// HTTP.
     pub serve: serve::Settings,
     /// What the agent may cost.
@@ -69,6 +73,7 @@ impl Settings {
             detect,
             evidence,
             store,
+            alert,
             serve,
             governor,
         } = self;
@@ -77,6 +82,7 @@ impl Settings {
         detect.check().map_err(|error| format!("detect.{error}"))?;
         evidence.check()?;
         store.check()?;
+        alert.check()?;
         serve.check().map_err(|error| format!("serve.{error}"))?;
         governor.check()
     }
@@ -101,6 +107,7 @@ mod tests {
             ("[detect]\nclear_percent = 0", "detect.clear_percent"),
             ("[evidence]\ndeadline = '1ms'", "evidence.deadline"),
             ("[store]\nmax_count = 0", "store.max_count"),
+            ("[alert]\nqueue = 0", "alert.queue"),
             ("[serve.limits]\nconnections = 0", "serve.limits.connections"),
             ("[governor]\ncpu_share = 0.0", "governor.cpu_share"),
             ("[agent]\ngrace = '0s'", "agent.grace"),

@@ -1,5 +1,6 @@
 //! What each loop does in its turns.
 
+pub mod alert;
 pub mod detect;
 pub mod evidence;
 pub mod serve;
