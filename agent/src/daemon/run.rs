@@ -74,13 +74,13 @@ pub enum Error {
 }
 
 /// Reads the configuration again.
-pub type Reload = dyn Fn() -> Result<Settings, String>;
+pub type Reload<'a> = dyn Fn() -> Result<Settings, String> + 'a;
 
 /// Runs until it is told to end.
 ///
 /// # Errors
 /// It cannot begin, or did not end in time.
-pub fn run(settings: Settings, reload: &Reload, features: Features) -> Result<(), Error> {
+pub fn run(settings: Settings, reload: &Reload<'_>, features: Features) -> Result<(), Error> {
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .thread_name("holdup-io")
@@ -306,7 +306,7 @@ impl Agent {
     }
 
     /// Until a signal says otherwise.
-    fn run(self, reload: &Reload) -> Result<(), Error> {
+    fn run(self, reload: &Reload<'_>) -> Result<(), Error> {
         let _inside = self.runtime.enter();
         let [mut term, mut int, mut hup] = [
             SignalKind::terminate(),
@@ -356,7 +356,7 @@ impl Agent {
     }
 
     /// Takes over another configuration, whole or not at all.
-    fn reload(&self, reload: &Reload) {
+    fn reload(&self, reload: &Reload<'_>) {
         self.systemd.tell("RELOADING=1");
         match self.changed(reload) {
             Ok(changed) => {
@@ -371,7 +371,7 @@ impl Agent {
         self.systemd.tell("READY=1");
     }
 
-    fn changed(&self, reload: &Reload) -> Result<Vec<&'static str>, String> {
+    fn changed(&self, reload: &Reload<'_>) -> Result<Vec<&'static str>, String> {
         let new = reload()?;
         let old = self.settings.borrow().clone();
         let fixed = [
@@ -457,11 +457,10 @@ async fn received(signal: &mut std::io::Result<Signal>, name: &'static str) -> O
 
 fn verdict(hub: &Hub, tick: Duration, selector: &Selector) -> Verdict {
     let view = hub.view.borrow().clone();
-    let now = SystemTime::now();
     let Some(view) = view else {
         return Verdict {
             schema: verdict::SCHEMA.to_owned(),
-            at: rfc3339(now),
+            at: rfc3339(SystemTime::now()),
             health: Health::Unknown,
             text: "the agent does not look at anything now".to_owned(),
             incidents: Vec::new(),
@@ -471,5 +470,5 @@ fn verdict(hub: &Hub, tick: Duration, selector: &Selector) -> Verdict {
     let is_stale = Duration::from_nanos(age) > tick * STALE_TICKS;
     let doubt = is_stale.then_some("the agent has not looked at the node for a while");
     let open = hub.ledger.open();
-    detect::verdict(&view, doubt, &open, selector, now)
+    detect::verdict(&view, doubt, &open, selector)
 }

@@ -139,9 +139,9 @@ impl Totals {
     /// Finds each lock's series and what it was in the last tick, and rates the series.
     fn find_locks(
         &mut self,
-        locks: &[Lock],
+        locks: &[Arc<Lock>],
         owners: &HashMap<ProcessKey, u32>,
-        old: &[Lock],
+        old: &[Arc<Lock>],
     ) -> Vec<Seen> {
         let mut seen = Vec::with_capacity(locks.len());
         let mut strangers = Vec::new();
@@ -183,7 +183,7 @@ impl Totals {
         position: u32,
         owners: &HashMap<ProcessKey, u32>,
         before: Option<Entry>,
-        old: &[Lock],
+        old: &[Arc<Lock>],
     ) -> Seen {
         let mut seen = Seen {
             series: NONE,
@@ -291,7 +291,7 @@ impl Totals {
     }
 
     /// Counts what happened since the last tick where it belongs.
-    fn count(&mut self, locks: &[Lock], all_seen: &[Seen], old: &[Lock]) {
+    fn count(&mut self, locks: &[Arc<Lock>], all_seen: &[Seen], old: &[Arc<Lock>]) {
         for (lock, seen) in locks.iter().zip(all_seen) {
             let Some(series) = self.series.get_mut(seen.series) else {
                 continue;
@@ -374,7 +374,7 @@ impl Seen {
     };
 
     /// What was counted of it up to the last tick.
-    fn before(self, old: &[Lock]) -> Option<&Counts> {
+    fn before(self, old: &[Arc<Lock>]) -> Option<&Counts> {
         old.get(self.before as usize)?.counts.as_deref()
     }
 }
