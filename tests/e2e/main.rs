@@ -5,6 +5,7 @@ mod bootstrap;
 mod browser;
 mod command;
 mod concurrent;
+mod deploy;
 mod doctor;
 mod errors;
 mod explain;

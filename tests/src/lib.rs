@@ -31,6 +31,8 @@
 //! - [`report`]: reads its JSON as a foreign program would, from the documentation and not from the product's types
 //! - [`pprof`]: reads its profiles
 //! - [`browser`]: shows its HTML to a browser
+//! - [`podman`]: runs it in containers
+//! - [`python`]: reads its YAML
 //! - [`cgroup`], [`scratch`], [`child`]: what tests make and must clean up
 
 pub mod agent;
@@ -41,7 +43,9 @@ pub mod control;
 pub mod heartbeat;
 pub mod holdup;
 pub mod http;
+pub mod podman;
 pub mod pprof;
+pub mod python;
 pub mod report;
 pub mod scratch;
 pub mod toolchain;

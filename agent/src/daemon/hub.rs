@@ -50,7 +50,10 @@ pub struct Explained {
 }
 
 /// See the module.
-#[expect(missing_debug_implementations, reason = "channels have nothing to show")]
+#[expect(
+    missing_debug_implementations,
+    reason = "channels have nothing to show"
+)]
 pub struct Hub {
     started_at: SystemTime,
     /// The last tick; `None` before the first one and while nothing is looked at.
@@ -169,7 +172,10 @@ impl Hub {
             started_at: time::rfc3339(self.started_at),
             loops: self.supervisor.health(),
             programs: self.board.programs(),
-            queues: own.into_iter().chain(state.queues.iter().cloned()).collect(),
+            queues: own
+                .into_iter()
+                .chain(state.queues.iter().cloned())
+                .collect(),
             cost: self.board.cost(),
             held_back: state.held_back,
         }

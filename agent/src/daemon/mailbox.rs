@@ -87,7 +87,10 @@ mod tests {
         }
         let health = mailbox.health();
         assert_eq!((health.depth, health.capacity, health.dropped), (2, 2, 3));
-        assert_eq!([mailbox.take(), mailbox.take(), mailbox.take()], [Some(0), Some(1), None]);
+        assert_eq!(
+            [mailbox.take(), mailbox.take(), mailbox.take()],
+            [Some(0), Some(1), None]
+        );
         mailbox.put(5);
         assert_eq!((mailbox.take(), mailbox.health().dropped), (Some(5), 3));
     }
@@ -97,7 +100,9 @@ mod tests {
         let mailbox = std::sync::Arc::new(Mailbox::new("test", 1));
         let ours = std::sync::Arc::clone(&mailbox);
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap();
             runtime.block_on(ours.filled());
             ours.take()
         });

@@ -39,8 +39,8 @@ use crate::{
         health::Level,
         verdict::{self, Health, Selector, Verdict},
     },
-    proc::time::rfc3339,
     probe::feature::Features,
+    proc::time::rfc3339,
     serve,
     settings::Settings,
     sink::store::Store,
@@ -209,7 +209,13 @@ impl Agent {
                 (Err(error), None) => Err(error.into()),
             }
         };
-        self.start_loop(name::WATCH, tick, tick * 3 + ATTACH, &self.eyes, Box::new(make))
+        self.start_loop(
+            name::WATCH,
+            tick,
+            tick * 3 + ATTACH,
+            &self.eyes,
+            Box::new(make),
+        )
     }
 
     fn start_detect(&self) -> Result<(), Error> {
@@ -220,18 +226,31 @@ impl Agent {
             let settings = settings.borrow().detect.clone();
             Ok(Box::new(Judge::new(&hub, &settings, &runtime)) as _)
         };
-        self.start_loop(name::DETECT, tick, patience(tick), &self.eyes, Box::new(make))
+        self.start_loop(
+            name::DETECT,
+            tick,
+            patience(tick),
+            &self.eyes,
+            Box::new(make),
+        )
     }
 
     fn start_governor(&self) -> Result<(), Error> {
         let (hub, settings) = (Arc::clone(&self.hub), self.settings.subscribe());
         let make = move || {
             let settings = settings.borrow().clone();
-            let governor = Governor::new(settings.governor.clone(), most(&settings), Arc::clone(&hub));
+            let governor =
+                Governor::new(settings.governor.clone(), most(&settings), Arc::clone(&hub));
             Ok(Box::new(governor) as _)
         };
         let second = Duration::from_secs(1);
-        self.start_loop(name::GOVERNOR, second, patience(second), &self.eyes, Box::new(make))
+        self.start_loop(
+            name::GOVERNOR,
+            second,
+            patience(second),
+            &self.eyes,
+            Box::new(make),
+        )
     }
 
     fn start_evidence(&self) -> Result<(), Error> {
@@ -248,7 +267,13 @@ impl Agent {
         };
         let (hub, of) = (Arc::clone(&self.hub), parts.clone());
         let make = move || Ok(Box::new(Chronicle::new(&hub, &of)) as _);
-        self.start_loop(name::RECORD, tick, patience(tick), &self.mouths, Box::new(make))?;
+        self.start_loop(
+            name::RECORD,
+            tick,
+            patience(tick),
+            &self.mouths,
+            Box::new(make),
+        )?;
         let hub = Arc::clone(&self.hub);
         let make = move || Ok(Box::new(Witness::new(&hub, &parts)) as _);
         // The disk may take its time after the deadline.
@@ -270,13 +295,20 @@ impl Agent {
             Ok(Box::new(Herald::new(&hub, &settings.alert, &runtime, grace)?) as _)
         };
         let second = Duration::from_secs(1);
-        self.start_loop(name::ALERT, second, patience(second), &self.mouths, Box::new(make))
+        self.start_loop(
+            name::ALERT,
+            second,
+            patience(second),
+            &self.mouths,
+            Box::new(make),
+        )
     }
 
     fn start_serve(&self) -> Result<(), Error> {
         let hub = &self.hub;
         let beats = Arc::new(AtomicU64::new(0));
-        let (of_health, of_verdict, counted) = (Arc::clone(hub), Arc::clone(hub), Arc::clone(&beats));
+        let (of_health, of_verdict, counted) =
+            (Arc::clone(hub), Arc::clone(hub), Arc::clone(&beats));
         let settings = self.settings.subscribe();
         let sources = serve::Sources {
             view: hub.view.subscribe(),
@@ -302,7 +334,13 @@ impl Agent {
         };
         let make = move || Ok(Box::new(Server::new(&parts)) as _);
         let second = Duration::from_secs(1);
-        self.start_loop(name::SERVE, second * 2, patience(second), &self.mouths, Box::new(make))
+        self.start_loop(
+            name::SERVE,
+            second * 2,
+            patience(second),
+            &self.mouths,
+            Box::new(make),
+        )
     }
 
     /// Until a signal says otherwise.
@@ -348,8 +386,18 @@ impl Agent {
 
     /// Tells systemd that all is well, if it is.
     fn feed_watchdog(&self, last: &mut Instant) {
-        let is_due = self.systemd.watchdog_every().is_some_and(|every| last.elapsed() >= every);
-        if is_due && self.hub.supervisor.health().iter().all(|one| one.is_alive()) {
+        let is_due = self
+            .systemd
+            .watchdog_every()
+            .is_some_and(|every| last.elapsed() >= every);
+        if is_due
+            && self
+                .hub
+                .supervisor
+                .health()
+                .iter()
+                .all(|one| one.is_alive())
+        {
             *last = Instant::now();
             self.systemd.tell("WATCHDOG=1");
         }
@@ -381,17 +429,27 @@ impl Agent {
             (new.evidence != old.evidence, "evidence"),
         ];
         if let Some((_, key)) = fixed.iter().find(|(is_changed, _)| *is_changed) {
-            return Err(format!("{key} cannot be changed while the agent runs: restart it"));
+            return Err(format!(
+                "{key} cannot be changed while the agent runs: restart it"
+            ));
         }
         serve::Access::load(&new.serve).map_err(|error| error.to_string())?;
         let parts = [
-            (new.watch != old.watch || new.governor != old.governor, name::WATCH),
+            (
+                new.watch != old.watch || new.governor != old.governor,
+                name::WATCH,
+            ),
             (new.detect != old.detect, name::DETECT),
-            (new.alert != old.alert || new.agent != old.agent, name::ALERT),
+            (
+                new.alert != old.alert || new.agent != old.agent,
+                name::ALERT,
+            ),
             (new.governor != old.governor, name::GOVERNOR),
             (new.serve != old.serve, name::SERVE),
         ];
-        let parts = parts.into_iter().filter_map(|(is_changed, name)| is_changed.then_some(name));
+        let parts = parts
+            .into_iter()
+            .filter_map(|(is_changed, name)| is_changed.then_some(name));
         let changed: Vec<&'static str> = parts.collect();
         self.settings.send_replace(new.clone());
         if new.serve != old.serve {
@@ -421,7 +479,8 @@ impl Agent {
         self.mouths.request();
         let mouths = [name::ALERT, name::SNAPSHOT, name::RECORD, name::SERVE];
         has_ended &= self.hub.supervisor.join(&mouths, deadline);
-        self.runtime.shutdown_timeout(deadline.saturating_duration_since(Instant::now()));
+        self.runtime
+            .shutdown_timeout(deadline.saturating_duration_since(Instant::now()));
         if !has_ended {
             return Err(Error::Grace(grace));
         }
@@ -444,7 +503,10 @@ const fn most(settings: &Settings) -> Level {
 }
 
 /// Ready with the name when the signal comes.
-async fn received(signal: &mut std::io::Result<Signal>, name: &'static str) -> Option<&'static str> {
+async fn received(
+    signal: &mut std::io::Result<Signal>,
+    name: &'static str,
+) -> Option<&'static str> {
     match signal {
         Ok(signal) => {
             signal.recv().await;

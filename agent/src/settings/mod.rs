@@ -6,7 +6,9 @@ use std::{fs::File, io::Read as _, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{daemon, detect, evidence, serve, sink::{alert, store},
+use crate::{
+    daemon, detect, evidence, serve,
+    sink::{alert, store},
     watch,
 };
 
@@ -42,7 +44,8 @@ impl Settings {
     /// It cannot be read, is no TOML of ours, or makes no sense; in one or a few lines that name the key.
     pub fn read(path: &Path) -> Result<Self, String> {
         let mut text = String::new();
-        let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text));
+        let read =
+            File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text));
         let path = path.display();
         read.map_err(|error| format!("cannot read {path}: {error}"))?;
         if text.len() as u64 > MAX_BYTES {
@@ -108,7 +111,10 @@ mod tests {
             ("[evidence]\ndeadline = '1ms'", "evidence.deadline"),
             ("[store]\nmax_count = 0", "store.max_count"),
             ("[alert]\nqueue = 0", "alert.queue"),
-            ("[serve.limits]\nconnections = 0", "serve.limits.connections"),
+            (
+                "[serve.limits]\nconnections = 0",
+                "serve.limits.connections",
+            ),
             ("[governor]\ncpu_share = 0.0", "governor.cpu_share"),
             ("[agent]\ngrace = '0s'", "agent.grace"),
             ("[wacth]", "wacth"),
@@ -123,7 +129,10 @@ mod tests {
     #[test]
     fn a_file_that_is_not_there_is_named() {
         let error = Settings::read(Path::new("/nowhere/holdup.toml")).unwrap_err();
-        assert!(error.starts_with("cannot read /nowhere/holdup.toml: "), "{error}");
+        assert!(
+            error.starts_with("cannot read /nowhere/holdup.toml: "),
+            "{error}"
+        );
         let error = Settings::read(Path::new("/dev/zero")).unwrap_err();
         assert!(error.contains("/dev/zero"), "{error}");
     }

@@ -90,7 +90,13 @@ struct Total {
 
 impl Estimate {
     /// Takes in a window that ended at `end` after `length`, by the programs' counters before and after it.
-    pub fn window(&mut self, before: &[Program], after: &[Program], end: Instant, length: Duration) {
+    pub fn window(
+        &mut self,
+        before: &[Program],
+        after: &[Program],
+        end: Instant,
+        length: Duration,
+    ) {
         // What was not measured since the last window counts like this one.
         let stands_for = self.last_end.map_or(length, |last| {
             end.saturating_duration_since(last).max(length)

@@ -53,13 +53,12 @@ impl Settings {
     /// # Errors
     /// One sentence about the first key that does not.
     pub fn check(&self) -> Result<(), String> {
-        let shares = [
-            ("cpu_share", self.cpu_share),
-            ("bpf_share", self.bpf_share),
-        ];
+        let shares = [("cpu_share", self.cpu_share), ("bpf_share", self.bpf_share)];
         for (key, share) in shares {
             if !(share > 0.0 && share.is_finite()) {
-                return Err(format!("governor.{key} must be greater than 0, not {share}"));
+                return Err(format!(
+                    "governor.{key} must be greater than 0, not {share}"
+                ));
             }
         }
         let counts = [("over_for", self.over_for), ("calm_for", self.calm_for)];
@@ -76,7 +75,9 @@ impl Settings {
         ];
         for (key, time) in times {
             if time < least {
-                return Err(format!("governor.{key} must be at least 10ms, not {time:?}"));
+                return Err(format!(
+                    "governor.{key} must be at least 10ms, not {time:?}"
+                ));
             }
         }
         if self.bpf_for >= self.bpf_every {

@@ -126,7 +126,12 @@ fn worst(measured: &Measured, settings: &Settings) -> Worst {
             "of a CPU for the agent itself",
             &percent as &dyn Fn(f64) -> String,
         ),
-        (bpf, settings.bpf_share, "of all CPUs for its BPF programs", &percent),
+        (
+            bpf,
+            settings.bpf_share,
+            "of all CPUs for its BPF programs",
+            &percent,
+        ),
         (resident, allowed, "of resident memory", &mib),
     ];
     let mut worst = Worst {

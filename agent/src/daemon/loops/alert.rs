@@ -64,7 +64,8 @@ impl Body for Herald {
     fn turn(&mut self, _: &Lease) -> anyhow::Result<()> {
         if let Some(alerts) = &self.alerts {
             self.push(alerts);
-            self.hub.set_queues(alerts.states().into_iter().map(|state| state.queue));
+            self.hub
+                .set_queues(alerts.states().into_iter().map(|state| state.queue));
         }
         Ok(())
     }

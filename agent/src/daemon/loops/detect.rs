@@ -52,7 +52,9 @@ impl Judge {
         let is_meant = |incident: &&Incident| {
             let lock = incident.lock.as_ref();
             incident.key == *key
-                || (incident.pid == *pid && address.is_some() && lock.map(|it| it.address) == *address)
+                || (incident.pid == *pid
+                    && address.is_some()
+                    && lock.map(|it| it.address) == *address)
         };
         let keys: Vec<String> = self
             .detectors

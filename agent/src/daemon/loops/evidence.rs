@@ -27,7 +27,10 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// What outlives the loop.
 #[derive(Clone)]
-#[expect(missing_debug_implementations, reason = "a flight recorder is not worth printing")]
+#[expect(
+    missing_debug_implementations,
+    reason = "a flight recorder is not worth printing"
+)]
 pub struct Parts {
     /// The last minutes, filled by the loop below.
     pub recorder: Arc<Mutex<Recorder>>,
@@ -97,7 +100,9 @@ fn explanation(snapshot: &Snapshot, incident: &Incident) -> Option<Explanation> 
         .filter(|lock| lock.pid == incident.pid);
     // They come in the order of their weight.
     let meant = match &incident.lock {
-        Some(of) => own.filter(|lock| lock.address == of.address).max_by_key(|lock| lock.waiters),
+        Some(of) => own
+            .filter(|lock| lock.address == of.address)
+            .max_by_key(|lock| lock.waiters),
         None => own.filter(|lock| lock.kind.is_lock()).next(),
     };
     meant?.explanation.clone()

@@ -68,9 +68,8 @@ impl Server {
             stop,
         } = parts.clone();
         let drain = settings.borrow().limits.drain_timeout;
-        let task = runtime.spawn(async move {
-            serve::serve(&listener, state, settings, stop.requested()).await
-        });
+        let task = runtime
+            .spawn(async move { serve::serve(&listener, state, settings, stop.requested()).await });
         Self {
             runtime,
             task: Some(task),

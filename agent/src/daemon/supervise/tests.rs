@@ -181,7 +181,14 @@ fn what_is_renewed_starts_over_and_has_not_failed() {
     supervisor.renew("other");
     supervisor.renew("test");
     let deadline = Instant::now() + LONG;
-    while most.lock().unwrap().iter().filter(|&&turns| turns == 1).count() < 2 {
+    while most
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|&&turns| turns == 1)
+        .count()
+        < 2
+    {
         assert!(Instant::now() < deadline);
         thread::yield_now();
     }
@@ -189,6 +196,11 @@ fn what_is_renewed_starts_over_and_has_not_failed() {
     assert!(supervisor.join(&["test"], Instant::now() + LONG));
     let health = supervisor.health().remove(0);
     assert_eq!((health.restarts, health.panics), (0, 0));
-    let first_turns = most.lock().unwrap().iter().filter(|&&turns| turns == 1).count();
+    let first_turns = most
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|&&turns| turns == 1)
+        .count();
     assert_eq!(first_turns, 2, "renewed once");
 }
