@@ -26,6 +26,8 @@ pub struct Judge {
     runtime: Handle,
     detectors: Detectors,
     views: latest::Receiver<Option<Arc<View>>>,
+    /// When the last view was that was judged.
+    judged_ns: u64,
 }
 
 impl Judge {
@@ -35,6 +37,7 @@ impl Judge {
         Self {
             detectors: Detectors::new(settings, hub.ledger.open()),
             views: hub.view.subscribe(),
+            judged_ns: 0,
             runtime: runtime.clone(),
             hub: Arc::clone(hub),
         }
@@ -85,9 +88,10 @@ impl Body for Judge {
 
     fn turn(&mut self, lease: &Lease) -> anyhow::Result<()> {
         let mut events = Vec::new();
-        if self.views.has_changed().unwrap_or(false) {
-            let view = self.views.borrow_and_update().clone();
-            events = view.map_or_else(Vec::new, |view| self.detectors.turn(&view));
+        let view = self.views.borrow_and_update().clone();
+        if let Some(view) = view.filter(|view| view.at_ns != self.judged_ns) {
+            self.judged_ns = view.at_ns;
+            events = self.detectors.turn(&view);
         }
         while let Some(found) = self.hub.explained.take() {
             events.extend(self.explain(&found));

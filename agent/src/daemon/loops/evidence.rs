@@ -136,6 +136,8 @@ pub struct Chronicle {
     parts: Parts,
     views: latest::Receiver<Option<Arc<View>>>,
     incidents: latest::Receiver<Arc<[Incident]>>,
+    /// Those that were remembered last.
+    remembered: Arc<[Incident]>,
     /// The last try to remember them failed: said once.
     has_failed: bool,
 }
@@ -147,6 +149,7 @@ impl Chronicle {
         Self {
             views: hub.view.subscribe(),
             incidents: hub.incidents.subscribe(),
+            remembered: Arc::from([]),
             hub: Arc::clone(hub),
             parts: parts.clone(),
             has_failed: false,
@@ -185,8 +188,9 @@ impl Body for Chronicle {
         if let Some(view) = view {
             lock(&self.parts.recorder).record(&view);
         }
-        if self.incidents.has_changed().unwrap_or(false) {
-            self.incidents.mark_unchanged();
+        let incidents = Arc::clone(&self.incidents.borrow_and_update());
+        if !Arc::ptr_eq(&incidents, &self.remembered) {
+            self.remembered = incidents;
             self.remember();
         }
         Ok(())
