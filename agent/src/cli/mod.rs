@@ -56,7 +56,7 @@ fn dispatch(config: &Config) -> Result<Exit, Error> {
         Config::Record(config) => record::run(config),
         Config::Snapshot(config) => snapshot::run(config),
         Config::Agent(config) => agent::run(config),
-        Config::Wedged(_) => Ok(Exit::Done),
+        Config::Wedged(config) => wedged::run(config),
         Config::Doctor(config) => doctor::run(config),
         Config::Show(config) => show::run(config),
     }

@@ -12,10 +12,8 @@ use crate::{
         hub::{Explained, Hub},
         supervise::{Body, Lease, Stop, lock},
     },
-    evidence::{Collector, Request, flight::Recorder},
+    evidence::{Collector, Request, flight::Recorder, replay},
     model::{
-        Snapshot,
-        explanation::Explanation,
         incident::{Event, Incident},
         watch::View,
     },
@@ -74,7 +72,8 @@ impl Witness {
         let Some(request) = request else { return };
         let mut bundle = collector.collect(request);
         let snapshot = bundle.snapshot.as_ref();
-        let explanation = snapshot.and_then(|snapshot| explanation(snapshot, &bundle.incident));
+        let explanation =
+            snapshot.and_then(|snapshot| replay::explanation(snapshot, &bundle.incident));
         bundle.incident.explanation.clone_from(&explanation);
         let incident = &bundle.incident;
         let stored = store.put(&bundle);
@@ -89,23 +88,6 @@ impl Witness {
             snapshot: stored.ok(),
         });
     }
-}
-
-/// What a snapshot says about the lock of an incident; about the lock with most waiters behind it when it is about a process
-/// as a whole.
-fn explanation(snapshot: &Snapshot, incident: &Incident) -> Option<Explanation> {
-    let own = snapshot
-        .locks
-        .iter()
-        .filter(|lock| lock.pid == incident.pid);
-    // They come in the order of their weight.
-    let meant = match &incident.lock {
-        Some(of) => own
-            .filter(|lock| lock.address == of.address)
-            .max_by_key(|lock| lock.waiters),
-        None => own.filter(|lock| lock.kind.is_lock()).next(),
-    };
-    meant?.explanation.clone()
 }
 
 impl Body for Witness {
