@@ -49,7 +49,7 @@ pub(super) fn open(
             let threads = waiting(incident.waiters);
             let oldest = oldest(incident);
             let detail = self::detail(detail);
-            let holder = lock.map(holder).unwrap_or_default();
+            let holder = lock.map(|lock| holder(lock)).unwrap_or_default();
             format!("{who}: {threads} for {what}{oldest}{detail}{holder}")
         }
     }
