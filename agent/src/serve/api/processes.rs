@@ -60,7 +60,7 @@ pub async fn list(
 
 fn page(view: Option<&View>, filter: &Filter) -> Page<Entry> {
     let mut sums: BTreeMap<ProcessKey, (u64, u64)> = BTreeMap::new();
-    for lock in view.map_or(&[][..], |view| &view.locks) {
+    for lock in view.iter().flat_map(|view| &view.locks) {
         let (locks, waiters) = sums.entry(lock.process).or_default();
         *locks += 1;
         *waiters += if lock.kind.is_lock() { lock.waiters } else { 0 };

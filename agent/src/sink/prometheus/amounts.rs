@@ -7,7 +7,8 @@ use crate::model::watch::Counts;
 /// Finished waits and hand-offs. Only grows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Amounts {
-    /// Finished waits by duration, see [`bucket_le_ns`].
+    /// Finished waits by duration, see [`bucket_le_ns`]. Those whose duration was not looked at are in the last bucket, which
+    /// is true of them too: it has no bound.
     pub buckets: [u64; BUCKETS],
     /// Sum of finished waits in nanoseconds: 10,000 threads that wait reach the end of 64 bits within weeks.
     pub wait_ns: u128,
@@ -32,9 +33,13 @@ impl Amounts {
         if before.is_some_and(|before| is_same(now, before)) {
             return;
         }
+        let mut waits = now.waits() - before.map_or(0, Counts::waits);
         for (index, sum) in self.buckets.iter_mut().enumerate() {
-            *sum += now.histogram[index] - before.map_or(0, |before| before.histogram[index]);
+            let count = now.histogram[index] - before.map_or(0, |before| before.histogram[index]);
+            *sum += count;
+            waits = waits.saturating_sub(count);
         }
+        self.buckets[BUCKETS - 1] += waits;
         self.wait_ns += u128::from(now.wait_ns - before.map_or(0, |before| before.wait_ns));
         self.handoffs += now.handoffs() - before.map_or(0, Counts::handoffs);
     }

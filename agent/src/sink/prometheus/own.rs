@@ -1,6 +1,6 @@
 //! What the agent tells of itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     health::Program,
@@ -49,6 +49,8 @@ impl Fold {
 pub struct Own {
     lost: BTreeMap<String, Fold>,
     incidents: BTreeMap<&'static str, u64>,
+    /// Keys of those that are open: as many as the detectors allow.
+    open: BTreeSet<String>,
     runs: BTreeMap<String, (Fold, Fold)>,
 }
 
@@ -62,7 +64,7 @@ const REASONS: [Reason; 5] = [
 ];
 
 /// What [`super::Totals::lose`] is called with.
-const LOSSES: [&str; 3] = ["metrics_events", "metrics_ticks", "metrics_locks_twice"];
+const LOSSES: [&str; 2] = ["metrics_events", "metrics_ticks"];
 
 impl Default for Own {
     fn default() -> Self {
@@ -70,17 +72,27 @@ impl Default for Own {
         Self {
             lost: LOSSES.into_iter().map(zero).collect(),
             incidents: REASONS.map(|reason| (reason.as_str(), 0)).into(),
+            open: BTreeSet::new(),
             runs: BTreeMap::new(),
         }
     }
 }
 
 impl Own {
-    /// An incident that was open before the agent was started is not counted again.
+    /// An incident that was open before the agent was started is not counted, and none is counted twice: it is opened once
+    /// more when its alert is not held back any longer.
     pub fn event(&mut self, event: &Event) {
-        if event.change == (Change::Opened { again: false }) {
-            let reason = event.incident.reason.as_str();
-            *self.incidents.entry(reason).or_default() += 1;
+        let incident = &event.incident;
+        match event.change {
+            Change::Opened { again } => {
+                let is_new = self.open.insert(incident.key.clone()) && !again;
+                let opened = self.incidents.entry(incident.reason.as_str());
+                *opened.or_default() += u64::from(is_new);
+            }
+            Change::Resolved => {
+                self.open.remove(&incident.key);
+            }
+            Change::Refreshed | Change::Doubled => {}
         }
     }
 

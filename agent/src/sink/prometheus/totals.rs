@@ -143,78 +143,35 @@ impl Totals {
         owners: &HashMap<ProcessKey, u32>,
         old: &[Arc<Lock>],
     ) -> Vec<Seen> {
-        let mut seen = Vec::with_capacity(locks.len());
-        let mut strangers = Vec::new();
-        for (position, lock) in (0..).zip(locks) {
-            let before = match self.index.get(&Key::of(lock)) {
-                // Twice in one view: the second one would be counted anew each time.
-                Some(entry) if entry.tick == self.now.tick => {
-                    self.own.lose("metrics_locks_twice", 1);
-                    seen.push(Seen::NOT);
-                    continue;
-                }
-                Some(entry) => *entry,
-                None => {
-                    strangers.push(position);
-                    seen.push(Seen::NOT);
-                    continue;
-                }
-            };
-            seen.push(self.find(lock, position, owners, Some(before), old));
-        }
-        // A stranger may be known under another kind, when it was not recognised before. Now that all others are found,
-        // what is left at its address is it.
-        for position in strangers {
-            let lock = &locks[position as usize];
-            let before = self.take_leftover(Key::of(lock));
-            seen[position as usize] = self.find(lock, position, owners, before, old);
-        }
         let tick = self.now.tick;
+        let mut all_seen = Vec::with_capacity(locks.len());
+        for (position, lock) in (0..).zip(locks) {
+            let key = Key::of(lock);
+            let before = self.index.get(&key).copied();
+            let mut seen = Seen {
+                series: NONE,
+                before: before.map_or(NONE, |entry| entry.position),
+            };
+            if is_counted(lock.kind) {
+                let owner = owners.get(&lock.process).copied().unwrap_or(OTHER);
+                let place = self.series.place(owner, lock, before.map(|entry| entry.series));
+                let finished_ns = finished_ns(lock, seen.before(old).and_then(counts));
+                self.series.see(place, lock, self.now.at_ns, finished_ns);
+                seen.series = place;
+            }
+            let entry = Entry {
+                tick,
+                position,
+                series: seen.series,
+            };
+            self.index.insert(key, entry);
+            all_seen.push(seen);
+        }
         self.index.retain(|_, entry| entry.tick == tick);
         if self.index.capacity() > 4 * self.index.len() + 1024 {
             self.index.shrink_to(2 * self.index.len());
         }
-        seen
-    }
-
-    fn find(
-        &mut self,
-        lock: &Lock,
-        position: u32,
-        owners: &HashMap<ProcessKey, u32>,
-        before: Option<Entry>,
-        old: &[Arc<Lock>],
-    ) -> Seen {
-        let mut seen = Seen {
-            series: NONE,
-            before: before.map_or(NONE, |entry| entry.position),
-        };
-        if is_counted(lock.kind) {
-            let owner = owners.get(&lock.process).copied().unwrap_or(OTHER);
-            let place = self
-                .series
-                .place(owner, lock, before.map(|entry| entry.series));
-            let finished_ns = finished_ns(lock, seen.before(old));
-            self.series.see(place, lock, self.now.at_ns, finished_ns);
-            seen.series = place;
-        }
-        let entry = Entry {
-            tick: self.now.tick,
-            position,
-            series: seen.series,
-        };
-        self.index.insert(Key::of(lock), entry);
-        seen
-    }
-
-    fn take_leftover(&mut self, key: Key) -> Option<Entry> {
-        let tick = self.now.tick;
-        Kind::ALL.into_iter().find_map(|kind| {
-            let key = Key { kind, ..key };
-            let entry = *self.index.get(&key).filter(|entry| entry.tick != tick)?;
-            self.index.remove(&key);
-            Some(entry)
-        })
+        all_seen
     }
 
     /// Gives the top a series each.
@@ -308,9 +265,13 @@ impl Totals {
                 rest.oldest_since_ns = earliest(rest.oldest_since_ns, lock.oldest_since_ns);
                 &mut rest.amounts
             };
-            if let Some(counts) = &lock.counts {
+            // A lock that has not changed is shared with the last view.
+            let before = seen.before(old).filter(|before| !Arc::ptr_eq(before, lock));
+            if let Some(now) = counts(lock) {
                 let amounts = amounts.get_or_insert_default();
-                amounts.add_since(counts, seen.before(old));
+                if before.is_some() || seen.before == NONE {
+                    amounts.add_since(now, before.and_then(counts));
+                }
             }
         }
     }
@@ -368,15 +329,14 @@ impl Key {
 }
 
 impl Seen {
-    const NOT: Self = Self {
-        series: NONE,
-        before: NONE,
-    };
-
-    /// What was counted of it up to the last tick.
-    fn before(self, old: &[Arc<Lock>]) -> Option<&Counts> {
-        old.get(self.before as usize)?.counts.as_deref()
+    /// The same lock in the last tick.
+    fn before(self, old: &[Arc<Lock>]) -> Option<&Arc<Lock>> {
+        old.get(self.before as usize)
     }
+}
+
+fn counts(lock: &Arc<Lock>) -> Option<&Counts> {
+    lock.counts.as_deref()
 }
 
 /// Whether locks of this kind are in `holdup_lock_...`: a word of unknown kind may be one.
