@@ -48,16 +48,25 @@ fn the_privileges_are_enough_and_needed() -> Result<()> {
 #[test]
 fn sees_what_is_outside() -> Result<()> {
     let podman = podman()?;
-    let mut workload = Workload::start(&build("primitives.c", Build::Plain)?, &["mutex_normal", "4"])?;
+    let mut workload = Workload::start(
+        &build("primitives.c", Build::Plain)?,
+        &["mutex_normal", "4"],
+    )?;
     let parked: Parked = workload.go_to("parked")?;
     let arguments = ["snapshot", "--all", "--format", "json"];
     let mut snapshot = podman.run(&manifest::pod()?, &["--network=none"], &arguments)?;
     let finished = holdup::finish(&mut snapshot)?;
     let snapshot = Snapshot::parse(&finished.expect(0)?.text())?;
     let lock = snapshot.lock(workload.pid(), parked.address, "mutex")?;
-    ensure!(lock.waiters == u64::try_from(parked.waiters.len())?, "{lock:?}");
+    ensure!(
+        lock.waiters == u64::try_from(parked.waiters.len())?,
+        "{lock:?}"
+    );
     parked.check_holder(lock.holder.as_ref())?;
     let frames = &snapshot.thread(parked.waiters[0])?.frames;
-    ensure!(holdup_tests::report::names(frames, "app_take_mutex"), "{frames:?}");
+    ensure!(
+        holdup_tests::report::names(frames, "app_take_mutex"),
+        "{frames:?}"
+    );
     workload.kill()
 }

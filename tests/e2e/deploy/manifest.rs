@@ -37,32 +37,54 @@ fn everything_named_is_there() -> Result<()> {
     let template = &set["spec"]["template"];
     let labels = &template["metadata"]["labels"];
     ensure!(labels.is_object(), "no labels");
-    ensure!(set["spec"]["selector"]["matchLabels"] == *labels, "selector");
-    ensure!(service["spec"]["selector"] == *labels, "the service's selector");
+    ensure!(
+        set["spec"]["selector"]["matchLabels"] == *labels,
+        "selector"
+    );
+    ensure!(
+        service["spec"]["selector"] == *labels,
+        "the service's selector"
+    );
 
     let pod = &template["spec"];
     let account = document("ServiceAccount")?;
-    ensure!(pod["serviceAccountName"] == account["metadata"]["name"], "account");
+    ensure!(
+        pod["serviceAccountName"] == account["metadata"]["name"],
+        "account"
+    );
     let container = &pod["containers"][0];
     let names = |list: &Value| -> Result<BTreeSet<String>> {
         let list = list.as_array().context("no list")?;
         let name = |one: &Value| one["name"].as_str().map(str::to_owned);
-        list.iter().map(|one| name(one).context("no name")).collect()
+        list.iter()
+            .map(|one| name(one).context("no name"))
+            .collect()
     };
-    ensure!(names(&container["volumeMounts"])? == names(&pod["volumes"])?, "volumes");
+    ensure!(
+        names(&container["volumeMounts"])? == names(&pod["volumes"])?,
+        "volumes"
+    );
     let ports = names(&container["ports"])?;
     for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
-        let port = container[probe]["httpGet"]["port"].as_str().context(probe)?;
+        let port = container[probe]["httpGet"]["port"]
+            .as_str()
+            .context(probe)?;
         ensure!(ports.contains(port), "{probe}");
     }
     let target = service["spec"]["ports"][0]["targetPort"].as_str();
-    ensure!(ports.contains(target.context("no port")?), "the service's port");
+    ensure!(
+        ports.contains(target.context("no port")?),
+        "the service's port"
+    );
 
     let listen = format!("$(POD_IP):{}", container["ports"][0]["containerPort"]);
     let arguments = container["args"].to_string();
     ensure!(arguments.contains(&listen), "{arguments}");
     let annotation = &template["metadata"]["annotations"]["prometheus.io/port"];
-    ensure!(listen.ends_with(annotation.as_str().context("no annotation")?), "{listen}");
+    ensure!(
+        listen.ends_with(annotation.as_str().context("no annotation")?),
+        "{listen}"
+    );
     Ok(())
 }
 
@@ -70,7 +92,10 @@ fn everything_named_is_there() -> Result<()> {
 #[test]
 fn no_more_privileges_than_doctor_knows() -> Result<()> {
     let security = pod()?["containers"][0]["securityContext"].take();
-    ensure!(security["capabilities"]["drop"] == serde_json::json!(["ALL"]), "{security}");
+    ensure!(
+        security["capabilities"]["drop"] == serde_json::json!(["ALL"]),
+        "{security}"
+    );
     ensure!(security["privileged"] == false && security["readOnlyRootFilesystem"] == true);
     let finished = holdup::run(&["doctor", "--format", "json"])?;
     let doctor: Value = serde_json::from_str(&finished.expect(0)?.text())?;

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 mod container;
+mod dashboard;
 mod manifest;
+mod rules;
 mod unit;
 
 /// A shipped file.

@@ -53,19 +53,33 @@ fn its_capabilities_are_enough_for_a_user() -> Result<()> {
         .map(|name| format!(",+{}", name.trim_start_matches("CAP_").to_lowercase()))
         .collect();
 
-    let mut workload = Workload::start(&build("primitives.c", Build::Plain)?, &["mutex_normal", "4"])?;
+    let mut workload = Workload::start(
+        &build("primitives.c", Build::Plain)?,
+        &["mutex_normal", "4"],
+    )?;
     let parked: Parked = workload.go_to("parked")?;
     let mut snapshot = Command::new("setpriv");
     snapshot
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"])
-        .args(["--inh-caps", "--ambient-caps", "--bounding-set"].map(|set| format!("{set}=-all{list}")))
+        .args([
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            "--no-new-privs",
+        ])
+        .args(
+            ["--inh-caps", "--ambient-caps", "--bounding-set"]
+                .map(|set| format!("{set}=-all{list}")),
+        )
         .arg(holdup::binary()?)
         .args(["snapshot", "-p", &workload.pid_text(), "--format", "json"])
         .stdin(Stdio::null());
     let finished = holdup::finish(&mut snapshot)?;
     let snapshot = Snapshot::parse(&finished.expect(0)?.text())?;
     let lock = snapshot.lock(workload.pid(), parked.address, "mutex")?;
-    ensure!(lock.waiters == u64::try_from(parked.waiters.len())?, "{lock:?}");
+    ensure!(
+        lock.waiters == u64::try_from(parked.waiters.len())?,
+        "{lock:?}"
+    );
     parked.check_holder(lock.holder.as_ref())?;
     workload.kill()
 }
