@@ -12,7 +12,7 @@ use aya::{
 };
 use holdup_abi::{
     census::Task,
-    config::{CLOCK_UNKNOWN, CONTROL_ADOPT, CONTROL_CLOCK, Config},
+    config::{CLOCK_UNKNOWN, CONTROL_ADOPT, CONTROL_CLOCK, CONTROL_LEAVE_OUT, Config},
     hold::Holds,
     thread::Thread,
 };
@@ -272,6 +272,21 @@ impl Plane {
         self.clock_offset_ns = offset_ns;
         self.control(CONTROL_CLOCK, offset_ns)
             .map_err(map_error("CONTROL"))
+    }
+
+    /// Leaves out what `what` says of samples from now on: see [`holdup_abi::config::LEAVE_OUT_STACKS`].
+    ///
+    /// # Errors
+    /// The map cannot be written.
+    pub fn leave_out(&mut self, what: u64) -> Result<(), PlaneError> {
+        self.control(CONTROL_LEAVE_OUT, what)
+            .map_err(map_error("CONTROL"))
+    }
+
+    /// The loaded object.
+    #[must_use]
+    pub const fn object(&self) -> &Ebpf {
+        &self.attached.ebpf
     }
 
     fn control(&mut self, element: u32, value: u64) -> Result<(), MapError> {

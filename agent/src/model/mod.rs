@@ -1,5 +1,6 @@
 //! Plain types and aggregation: no aya, no tokio, no I/O. The types serialise to the documented JSON.
 
+pub mod bundle;
 pub mod capture;
 pub mod explanation;
 pub mod frame;

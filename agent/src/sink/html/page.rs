@@ -53,7 +53,7 @@ fn title(view: &View<'_>) -> (&'static str, String) {
             "holdup snapshot",
             format!(
                 "{}, at {}",
-                units::plural(snapshot.threads.len() as u64, "thread", "threads"),
+                units::plural(snapshot.thread_count(), "thread", "threads"),
                 snapshot.taken_at
             ),
         ),

@@ -1,0 +1,391 @@
+//! Adding up from tick to tick.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::{
+    amounts::Amounts,
+    own::Own,
+    owner::{Now, OTHER, Owner, Owners, Rest},
+    series::{All, Shown, earliest},
+    settings::Settings,
+    top::top,
+};
+use crate::model::{
+    Kind,
+    incident::Event,
+    watch::{Counts, Lock, ProcessKey, View},
+};
+
+/// Names a lock within one tick and the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    process: ProcessKey,
+    address: u64,
+    kind: Kind,
+}
+
+/// Where a lock was last.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    tick: u64,
+    /// In that tick's view.
+    position: u32,
+    /// [`NONE`] for a kind that is not counted.
+    series: u32,
+}
+
+/// A lock of this tick.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    /// [`NONE`] for a kind that is not counted.
+    series: u32,
+    /// In the last tick's view; [`NONE`] when it is new.
+    before: u32,
+}
+
+const NONE: u32 = u32::MAX;
+
+/// Everything that `/metrics` tells, bounded by [`Settings`] and by the number of locks in a view.
+#[derive(Debug)]
+pub struct Totals {
+    pub(super) settings: Settings,
+    pub(super) owners: Owners,
+    pub(super) series: All,
+    /// Places of the series that are shown.
+    pub(super) shown: Vec<u32>,
+    /// What was counted in series that are gone.
+    pub(super) expired: Amounts,
+    /// Locks that were among the top of their process and found no place.
+    pub(super) folded: u64,
+    /// Whether anything is counted at all: not so in census mode.
+    pub(super) counting: bool,
+    pub(super) own: Own,
+    now: Now,
+    index: HashMap<Key, Entry>,
+    /// The last tick. Whoever made it has it too, so that it costs nothing.
+    previous: Option<Arc<View>>,
+}
+
+impl Totals {
+    /// Nothing counted yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            owners: Owners::new(settings.max_processes),
+            settings,
+            series: All::default(),
+            shown: Vec::new(),
+            expired: Amounts::default(),
+            folded: 0,
+            counting: false,
+            own: Own::default(),
+            now: Now::default(),
+            index: HashMap::new(),
+            previous: None,
+        }
+    }
+
+    /// Ticks so far.
+    #[must_use]
+    pub const fn ticks(&self) -> u64 {
+        self.now.tick
+    }
+
+    /// Monotonic time of the last tick in nanoseconds.
+    pub(super) const fn at_ns(&self) -> u64 {
+        self.now.at_ns
+    }
+
+    /// Counts an event.
+    pub fn event(&mut self, event: &Event) {
+        self.own.event(event);
+    }
+
+    /// Counts what did not get here.
+    pub fn lose(&mut self, what: &'static str, count: u64) {
+        self.own.lose(what, count);
+    }
+
+    /// Counts a tick.
+    pub fn observe(&mut self, view: &Arc<View>) {
+        let passed_ns = view.at_ns.saturating_sub(self.now.at_ns);
+        self.now = Now {
+            tick: self.now.tick + 1,
+            at_ns: view.at_ns,
+        };
+        self.series.clear(passed_ns);
+        let owners = self.find_owners(view);
+        let previous = self.previous.take();
+        let old = previous.as_ref().map_or(&[][..], |view| &view.locks);
+        let seen = self.find_locks(&view.locks, &owners, old);
+        self.choose();
+        self.count(&view.locks, &seen, old);
+        self.expire();
+        self.own.loss(&view.loss);
+        let counts = view.locks.iter().any(|lock| lock.counts.is_some());
+        self.counting = counts || (view.locks.is_empty() && self.counting);
+        self.previous = Some(Arc::clone(view));
+    }
+
+    fn find_owners(&mut self, view: &View) -> HashMap<ProcessKey, u32> {
+        let (places, retired) = self.owners.seen(view.processes.values(), self.now);
+        self.retire(&retired);
+        places
+    }
+
+    /// Finds each lock's series and what it was in the last tick, and rates the series.
+    fn find_locks(
+        &mut self,
+        locks: &[Arc<Lock>],
+        owners: &HashMap<ProcessKey, u32>,
+        old: &[Arc<Lock>],
+    ) -> Vec<Seen> {
+        let mut seen = Vec::with_capacity(locks.len());
+        let mut strangers = Vec::new();
+        for (position, lock) in (0..).zip(locks) {
+            let before = match self.index.get(&Key::of(lock)) {
+                // Twice in one view: the second one would be counted anew each time.
+                Some(entry) if entry.tick == self.now.tick => {
+                    self.own.lose("metrics_locks_twice", 1);
+                    seen.push(Seen::NOT);
+                    continue;
+                }
+                Some(entry) => *entry,
+                None => {
+                    strangers.push(position);
+                    seen.push(Seen::NOT);
+                    continue;
+                }
+            };
+            seen.push(self.find(lock, position, owners, Some(before), old));
+        }
+        // A stranger may be known under another kind, when it was not recognised before. Now that all others are found,
+        // what is left at its address is it.
+        for position in strangers {
+            let lock = &locks[position as usize];
+            let before = self.take_leftover(Key::of(lock));
+            seen[position as usize] = self.find(lock, position, owners, before, old);
+        }
+        let tick = self.now.tick;
+        self.index.retain(|_, entry| entry.tick == tick);
+        if self.index.capacity() > 4 * self.index.len() + 1024 {
+            self.index.shrink_to(2 * self.index.len());
+        }
+        seen
+    }
+
+    fn find(
+        &mut self,
+        lock: &Lock,
+        position: u32,
+        owners: &HashMap<ProcessKey, u32>,
+        before: Option<Entry>,
+        old: &[Arc<Lock>],
+    ) -> Seen {
+        let mut seen = Seen {
+            series: NONE,
+            before: before.map_or(NONE, |entry| entry.position),
+        };
+        if is_counted(lock.kind) {
+            let owner = owners.get(&lock.process).copied().unwrap_or(OTHER);
+            let place = self
+                .series
+                .place(owner, lock, before.map(|entry| entry.series));
+            let finished_ns = finished_ns(lock, seen.before(old));
+            self.series.see(place, lock, self.now.at_ns, finished_ns);
+            seen.series = place;
+        }
+        let entry = Entry {
+            tick: self.now.tick,
+            position,
+            series: seen.series,
+        };
+        self.index.insert(Key::of(lock), entry);
+        seen
+    }
+
+    fn take_leftover(&mut self, key: Key) -> Option<Entry> {
+        let tick = self.now.tick;
+        Kind::ALL.into_iter().find_map(|kind| {
+            let key = Key { kind, ..key };
+            let entry = *self.index.get(&key).filter(|entry| entry.tick != tick)?;
+            self.index.remove(&key);
+            Some(entry)
+        })
+    }
+
+    /// Gives the top a series each.
+    fn choose(&mut self) {
+        self.folded = 0;
+        let at_ns = self.now.at_ns;
+        let mut new = Vec::new();
+        for place in top(&self.series, self.settings.top_locks) {
+            match self.series.get_mut(place).map(|one| one.shown.as_mut()) {
+                Some(Some(shown)) => shown.top_ns = at_ns,
+                Some(None) => new.push(place),
+                None => {}
+            }
+        }
+        for place in new {
+            let has_place = self.make_place_for(place);
+            self.folded += u64::from(!has_place);
+            if has_place && let Some(series) = self.series.get_mut(place) {
+                series.shown = Some(Box::new(Shown {
+                    amounts: None,
+                    top_ns: at_ns,
+                }));
+                if let Some(owner) = self.owners.get_mut(series.owner()) {
+                    owner.shown += 1;
+                }
+                self.shown.push(place);
+            }
+        }
+    }
+
+    /// Whether there is a place, after hiding another series if need be: one that is out of the top, longest first, or
+    /// one of the top that matters much less.
+    fn make_place_for(&mut self, place: u32) -> bool {
+        let Some(series) = self.series.get(place) else {
+            return false;
+        };
+        let (owner, score, at_ns) = (series.owner(), series.score(), self.now.at_ns);
+        let owners_shown = self.owners.get(owner).map_or(0, |owner| owner.shown);
+        let owner_is_full = owners_shown >= 2 * self.settings.top_locks;
+        if !owner_is_full && self.shown.len() < self.settings.max_locks {
+            return true;
+        }
+        let least = self
+            .shown
+            .iter()
+            .filter_map(|&place| Some((place, self.series.get(place)?)))
+            .filter(|(_, one)| !owner_is_full || one.owner() == owner)
+            .filter_map(|(place, one)| {
+                let top_ns = one.shown.as_ref()?.top_ns;
+                let is_top = top_ns == at_ns;
+                Some((is_top, if is_top { one.score() } else { top_ns }, place))
+            })
+            .min();
+        match least {
+            Some((is_top, least, place)) if !is_top || score / 2 > least => {
+                self.hide(place);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn hide(&mut self, place: u32) {
+        let Some(series) = self.series.get_mut(place) else {
+            return;
+        };
+        if let Some(amounts) = series.shown.take().and_then(|shown| shown.amounts) {
+            self.expired.add(&amounts);
+        }
+        if let Some(owner) = self.owners.get_mut(series.owner()) {
+            owner.shown -= 1;
+        }
+        self.shown.retain(|&shown| shown != place);
+    }
+
+    /// Counts what happened since the last tick where it belongs.
+    fn count(&mut self, locks: &[Arc<Lock>], all_seen: &[Seen], old: &[Arc<Lock>]) {
+        for (lock, seen) in locks.iter().zip(all_seen) {
+            let Some(series) = self.series.get_mut(seen.series) else {
+                continue;
+            };
+            let amounts = if let Some(shown) = &mut series.shown {
+                &mut shown.amounts
+            } else {
+                let Some(owner) = self.owners.get_mut(series.owner()) else {
+                    continue;
+                };
+                let rest: &mut Rest = owner.rest.entry(lock.kind).or_default();
+                rest.locks += 1;
+                rest.waiters += lock.waiters;
+                rest.oldest_since_ns = earliest(rest.oldest_since_ns, lock.oldest_since_ns);
+                &mut rest.amounts
+            };
+            if let Some(counts) = &lock.counts {
+                let amounts = amounts.get_or_insert_default();
+                amounts.add_since(counts, seen.before(old));
+            }
+        }
+    }
+
+    fn expire(&mut self) {
+        let linger_ns = u64::try_from(self.settings.linger.as_nanos()).unwrap_or(u64::MAX);
+        let at_ns = self.now.at_ns;
+        let top_ns = |place: u32| Some(self.series.get(place)?.shown.as_ref()?.top_ns);
+        let is_old = |place: &u32| {
+            top_ns(*place).is_some_and(|top_ns| at_ns.saturating_sub(top_ns) > linger_ns)
+        };
+        let old: Vec<u32> = self.shown.iter().copied().filter(is_old).collect();
+        for place in old {
+            self.hide(place);
+        }
+        let gone = self.owners.expired(at_ns, linger_ns);
+        self.retire(&gone);
+        self.series
+            .sweep(|one| one.locks > 0 || one.shown.is_some());
+    }
+
+    /// Keeps what was counted for owners that are gone.
+    fn retire(&mut self, gone: &[(u32, Owner)]) {
+        if gone.is_empty() {
+            return;
+        }
+        for rest in gone.iter().flat_map(|(_, owner)| owner.rest.values()) {
+            if let Some(amounts) = &rest.amounts {
+                self.expired.add(amounts);
+            }
+        }
+        let places: HashSet<u32> = gone.iter().map(|(place, _)| *place).collect();
+        let is_gone = |owner: u32| places.contains(&owner);
+        for &place in &self.shown {
+            let series = self.series.get(place).filter(|one| is_gone(one.owner()));
+            let shown = series.and_then(|one| one.shown.as_ref());
+            if let Some(amounts) = shown.and_then(|shown| shown.amounts.as_ref()) {
+                self.expired.add(amounts);
+            }
+        }
+        self.series.sweep(|one| !is_gone(one.owner()));
+        let series = &self.series;
+        self.shown.retain(|&place| series.get(place).is_some());
+    }
+}
+
+impl Key {
+    const fn of(lock: &Lock) -> Self {
+        Self {
+            process: lock.process,
+            address: lock.address,
+            kind: lock.kind,
+        }
+    }
+}
+
+impl Seen {
+    const NOT: Self = Self {
+        series: NONE,
+        before: NONE,
+    };
+
+    /// What was counted of it up to the last tick.
+    fn before(self, old: &[Arc<Lock>]) -> Option<&Counts> {
+        old.get(self.before as usize)?.counts.as_deref()
+    }
+}
+
+/// Whether locks of this kind are in `holdup_lock_...`: a word of unknown kind may be one.
+const fn is_counted(kind: Kind) -> bool {
+    kind.is_lock() || matches!(kind, Kind::Unknown)
+}
+
+fn finished_ns(lock: &Lock, before: Option<&Counts>) -> u64 {
+    let wait_ns = lock.counts.as_ref().map_or(0, |counts| counts.wait_ns);
+    let before_ns = before.map_or(0, |counts| counts.wait_ns);
+    wait_ns.checked_sub(before_ns).unwrap_or(wait_ns)
+}
