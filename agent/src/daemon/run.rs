@@ -376,7 +376,7 @@ impl Agent {
             self.hub.supervisor.check();
             if !is_ready && self.hub.view.borrow().is_some() {
                 is_ready = true;
-                tracing::info!(level = ?self.hub.board.level(), "ready");
+                tracing::info!(does = ?self.hub.board.level(), "ready");
                 self.systemd.tell("READY=1");
             }
             self.feed_watchdog(&mut watchdog);

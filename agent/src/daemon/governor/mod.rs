@@ -131,7 +131,7 @@ impl Governor {
         };
         if self.shedder.step(&measured, &self.settings) {
             let (level, why) = (self.shedder.level(), self.shedder.why());
-            tracing::warn!(?level, why, "the governor changes what is done");
+            tracing::warn!(does = ?level, why, "the governor changes what is done");
         }
         state.cost.cpu_share = measured.cpu_share;
         state.cost.bpf_share = bpf_share;
@@ -151,7 +151,7 @@ impl Governor {
         };
         let before = state.cost.level;
         if (level == Level::Off) != (before == Level::Off) {
-            tracing::warn!(?level, why, "the kill switch");
+            tracing::warn!(does = ?level, why, "the kill switch");
         }
         (state.cost.level, state.cost.why) = (level, why);
         drop(state);
