@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 mod container;
 mod dashboard;
 mod manifest;
+mod prometheus;
 mod rules;
 mod unit;
 

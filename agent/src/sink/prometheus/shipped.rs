@@ -125,6 +125,7 @@ fn incident() -> Incident {
         text: String::new(),
         explanation: None,
         snapshots: Vec::new(),
+        held_back: None,
     }
 }
 
