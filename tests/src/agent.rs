@@ -4,7 +4,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    process::{Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -94,6 +94,14 @@ impl Place {
         command.arg("--snapshot-dir").arg(&self.snapshots);
         command.args(arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        self.launch(command)
+    }
+
+    /// Starts an agent by this command, which may be a wrapper, and waits until it is ready.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn launch(self, mut command: Command) -> Result<Agent> {
         let mut child = command
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

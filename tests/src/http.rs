@@ -25,7 +25,15 @@ pub struct Answer {
 /// # Errors
 /// When nobody answers in time, or no HTTP.
 pub fn get(address: SocketAddr, path: &str) -> Result<Answer> {
-    let mut stream = request(address, path)?;
+    get_with(address, path, "")
+}
+
+/// As [`get`], with further header lines, each with its `\r\n`.
+///
+/// # Errors
+/// As there.
+pub fn get_with(address: SocketAddr, path: &str, headers: &str) -> Result<Answer> {
+    let mut stream = send(address, path, headers)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP head")?;
@@ -41,10 +49,17 @@ pub fn get(address: SocketAddr, path: &str) -> Result<Answer> {
 /// # Errors
 /// When nobody accepts it.
 pub fn request(address: SocketAddr, path: &str) -> Result<TcpStream> {
+    send(address, path, "")
+}
+
+fn send(address: SocketAddr, path: &str, headers: &str) -> Result<TcpStream> {
     let mut stream = TcpStream::connect_timeout(&address, DEADLINE)?;
     stream.set_read_timeout(Some(DEADLINE))?;
     // Version 1.0: the answer ends with the connection, not in chunks.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.0\r\nHost: {address}\r\n{headers}\r\n"
+    )?;
     Ok(stream)
 }
 

@@ -75,15 +75,34 @@ impl Podman {
     /// # Errors
     /// When the specification lacks what it must have.
     pub fn run(&self, pod: &Value, options: &[&str], arguments: &[&str]) -> Result<Command> {
+        let mut command = self.container();
+        command.arg("--read-only-tmpfs=false");
+        command.args(self.flags(pod)?).args(options);
+        command.arg(IMAGE).args(arguments).stdin(Stdio::null());
+        Ok(command)
+    }
+
+    /// Runs another, statically linked program in a container beside it, as a child that can be talked to. It sees its
+    /// own process id as everybody does.
+    #[must_use]
+    pub fn run_program(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = self.container();
+        command.args(["--interactive", "--pid=host", "--network=none"]);
+        command.arg(format!("--volume={}:/program:ro", program.display()));
+        command
+            .args(["--entrypoint=/program", IMAGE])
+            .args(arguments);
+        command
+    }
+
+    fn container(&self) -> Command {
         let mut command = self.command();
-        command.args(["run", "--rm", "--quiet", "--read-only-tmpfs=false"]);
+        command.args(["run", "--rm", "--quiet"]);
         command.arg(format!(
             "--cgroup-parent=/kubepods/burstable/pod{}",
             self.pod_uid
         ));
-        command.args(self.flags(pod)?).args(options);
-        command.arg(IMAGE).args(arguments).stdin(Stdio::null());
-        Ok(command)
+        command
     }
 
     /// What a container runtime is told by the kubelet.

@@ -1,13 +1,18 @@
 //! `Containerfile`, run by podman as `daemonset.yaml` wants it.
 
+use std::fs;
+
 use anyhow::{Context as _, Result, ensure};
 use holdup_tests::{
-    Workload, holdup,
+    Workload,
+    agent::Place,
+    holdup, http,
     podman::Podman,
     report::Snapshot,
     toolchain::{Build, build},
     workload::Parked,
 };
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::{manifest, shipped};
@@ -69,4 +74,65 @@ fn sees_what_is_outside() -> Result<()> {
         "{frames:?}"
     );
     workload.kill()
+}
+
+/// The agent as the manifest configures it: what it sees, who may ask, and that it can write its snapshots.
+#[test]
+fn the_agent_watches_the_node_from_inside() -> Result<()> {
+    let (podman, pod) = (podman()?, manifest::pod()?);
+    let configuration = podman.folder("config")?;
+    for (name, text) in manifest::document("ConfigMap")?["data"]
+        .as_object()
+        .context("no data")?
+    {
+        fs::write(configuration.join(name), text.as_str().context("no text")?)?;
+    }
+    fs::write(configuration.join("token"), "open-sesame\n")?;
+    let arguments = pod["containers"][0]["args"]
+        .as_array()
+        .context("no arguments")?;
+    let arguments: Vec<String> = arguments
+        .iter()
+        .filter_map(Value::as_str)
+        .map(|argument| argument.replace("$(POD_IP):9748", "127.0.0.1:0"))
+        .collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let agent = Place::new("")?.launch(podman.run(&pod, &["--network=host"], &arguments)?)?;
+
+    // A pod that is wedged.
+    let program = build("pile_up.c", Build::StaticPie)?;
+    let mut workload = Workload::spawn(&mut podman.run_program(&program, &["150"]))?;
+    let _: IgnoredAny = workload.go_to("piled")?;
+    ensure!(agent.get("/livez")?.status == 200);
+    ensure!(agent.get("/metrics")?.status == 401, "no token was wanted");
+    let ask = |path: &str| {
+        http::get_with(
+            agent.address(),
+            path,
+            "Authorization: Bearer open-sesame\r\n",
+        )
+    };
+    let incident = agent.until("an incident with a snapshot", || {
+        let answer = ask(&format!("/api/v1/incidents?pid={}", workload.pid()))?;
+        let list: Value = serde_json::from_str(&answer.body)?;
+        let list = list["incidents"].as_array().context("no incidents")?;
+        let has_snapshot = |one: &&Value| one["snapshots"][0].is_string();
+        Ok(list.iter().find(has_snapshot).cloned())
+    })?;
+    ensure!(incident["waiters"] == 150, "{incident:#}");
+    ensure!(incident["lock"]["symbol"] == "ledger_lock", "{incident:#}");
+    let runs_in = &incident["workload"];
+    ensure!(runs_in["pod_uid"] == podman.pod_uid(), "{incident:#}");
+    ensure!(runs_in["qos_class"] == "burstable", "{incident:#}");
+    ensure!(runs_in["container_runtime"] == "podman", "{incident:#}");
+    let verdict = ask(&format!("/api/v1/verdict?pod={}", podman.pod_uid()))?;
+    ensure!(verdict.status == 503, "{verdict:?}");
+    let name = incident["snapshots"][0].as_str().context("no name")?;
+    let file = podman.folder("snapshots")?.join(name);
+    ensure!(fs::metadata(&file)?.len() > 0, "{}", file.display());
+
+    let _: IgnoredAny = workload.go_to("released")?;
+    workload.finish()?;
+    agent.stop()?;
+    Ok(())
 }

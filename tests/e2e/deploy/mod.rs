@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 mod container;
+mod dashboard;
 mod manifest;
+mod prometheus;
+mod rules;
 mod unit;
 
 /// A shipped file.
