@@ -46,7 +46,7 @@ fn settings(config: &AgentConfig) -> Result<Settings, String> {
         check: _,
     } = config;
     let mut settings = match file {
-        Some(file) => Settings::read(file)?,
+        Some(file) => Settings::load(file).map_err(|error| error.to_string())?,
         None => Settings::default(),
     };
     if let Some(listen) = listen {

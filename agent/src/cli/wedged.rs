@@ -35,7 +35,7 @@ use crate::{
 /// The target or the configuration is not usable, or neither the kernel nor `/proc` lets us look.
 pub fn run(config: &WedgedConfig) -> Result<Exit, Error> {
     let settings = match &config.file {
-        Some(file) => Settings::read(file).map_err(Error::usage)?,
+        Some(file) => Settings::load(file).map_err(Error::usage)?,
         None => Settings::default(),
     };
     let target = target::resolve(&config.target, &Proc::default())?;
