@@ -154,7 +154,9 @@ impl Totals {
             };
             if is_counted(lock.kind) {
                 let owner = owners.get(&lock.process).copied().unwrap_or(OTHER);
-                let place = self.series.place(owner, lock, before.map(|entry| entry.series));
+                let place = self
+                    .series
+                    .place(owner, lock, before.map(|entry| entry.series));
                 let finished_ns = finished_ns(lock, seen.before(old).and_then(counts));
                 self.series.see(place, lock, self.now.at_ns, finished_ns);
                 seen.series = place;
