@@ -1,6 +1,7 @@
 //! End-to-end tests of `holdup`: real programs, real eBPF, exact numbers. How they work: [`holdup_tests`].
 
 mod across;
+mod agent;
 mod bootstrap;
 mod browser;
 mod command;

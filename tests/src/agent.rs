@@ -178,7 +178,7 @@ impl Agent {
     /// When it does not tell.
     pub fn incidents(&self, pid: u32) -> Result<Vec<Value>> {
         let list = self.json(&format!("/api/v1/incidents?pid={pid}"))?;
-        let list = list["incidents"].as_array().context("no incidents")?;
+        let list = list["items"].as_array().context("no incidents")?;
         Ok(list.clone())
     }
 

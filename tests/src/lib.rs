@@ -46,6 +46,7 @@ pub mod http;
 pub mod podman;
 pub mod pprof;
 pub mod python;
+pub mod receiver;
 pub mod report;
 pub mod scratch;
 pub mod toolchain;

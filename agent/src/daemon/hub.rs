@@ -136,7 +136,9 @@ impl Hub {
             if is_due && event.incident.held_back != Some(HeldBackBy::SameLock) {
                 self.evidence.put(Arc::clone(&event));
             }
-            self.alerts.put(Arc::clone(&event));
+            if event.incident.held_back.is_none() {
+                self.alerts.put(Arc::clone(&event));
+            }
             // Nobody may be there to hear it.
             let _ = self.events.send(event);
         }

@@ -1,5 +1,5 @@
 //! Faults on purpose, for tests of the supervision: `HOLDUP_TEST_FAULT=detect:panic` (or `:hang`) in the environment makes
-//! that loop fail once. Nothing of it is in a release build.
+//! that loop fail once, `detect:panic:40` after 40 turns. Nothing of it is in a release build.
 
 use super::Stop;
 
@@ -10,23 +10,23 @@ pub const fn strike(_name: &str, _stop: &Stop) {}
 /// Fails if this loop is to.
 #[cfg(debug_assertions)]
 pub fn strike(name: &str, stop: &Stop) {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicU64, Ordering};
 
-    /// The first turns are left alone, so that there is a state to lose.
-    static DONE: AtomicBool = AtomicBool::new(false);
+    /// Turns of the loop that is to fail.
+    static TURNS: AtomicU64 = AtomicU64::new(0);
     let Ok(fault) = std::env::var("HOLDUP_TEST_FAULT") else {
         return;
     };
-    let Some((victim, what)) = fault.split_once(':') else {
-        return;
-    };
-    if victim != name || DONE.swap(true, Ordering::Relaxed) {
+    let mut words = fault.split(':');
+    let (victim, what) = (words.next(), words.next());
+    let turn: u64 = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
+    if victim != Some(name) || TURNS.fetch_add(1, Ordering::Relaxed) != turn {
         return;
     }
     match what {
-        "hang" => {
+        Some("hang") => {
             stop.wait(std::time::Duration::from_secs(3600));
         }
-        what => panic!("{what} on purpose"),
+        _ => panic!("on purpose"),
     }
 }
