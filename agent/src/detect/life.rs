@@ -131,22 +131,28 @@ impl Life {
     /// The incident that has alerted stays open as long as another one of the same lock: nobody must read that it is
     /// over.
     fn follow(&mut self, now: Now) {
-        let followers = self
+        let follows =
+            |open: &&Open| open.is_true && open.incident.held_back == Some(HeldBackBy::SameLock);
+        let followers: HashMap<Subject, Incident> = self
             .open
             .values()
-            .filter(|open| open.is_true && open.incident.held_back == Some(HeldBackBy::SameLock));
-        let subjects: HashSet<Subject> = followers
-            .flat_map(|open| open.subjects.iter().copied())
+            .filter(follows)
+            .flat_map(|open| {
+                open.subjects
+                    .iter()
+                    .map(|&subject| (subject, &open.incident))
+            })
+            .map(|(subject, incident)| (subject, incident.clone()))
             .collect();
-        if subjects.is_empty() {
+        if followers.is_empty() {
             return;
         }
-        let leads = |open: &&mut Open| {
-            let mut of = open.subjects.iter();
-            open.incident.held_back.is_none() && of.any(|subject| subjects.contains(subject))
-        };
+        let leads = |open: &&mut Open| !open.is_true && open.incident.held_back.is_none();
         for open in self.open.values_mut().filter(leads) {
-            open.stays(now);
+            let mut subjects = open.subjects.iter();
+            if let Some(incident) = subjects.find_map(|subject| followers.get(subject)) {
+                open.stays_for(incident, now);
+            }
         }
     }
 

@@ -316,3 +316,6 @@ impl Detectors {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

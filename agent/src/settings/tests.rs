@@ -108,11 +108,11 @@ fn a_refusal_names_line_and_key() {
         ),
         (
             &format!("{mute}process = \"a\"\nuntil = \"tomorrow\""),
-            "4:1: detect.rule[0].until must be like 2026-12-31T23:59:59Z, \"tomorrow\" is not: invalid date format",
+            "4:1: detect.rule[0].until must be like 2026-12-31T23:59:59Z, \"tomorrow\" is not: timestamp format is invalid",
         ),
         (
             "[[detect.rule]]\nprocess = \"a\"\n",
-            "1:3: detect.rule[0].mute is not set and neither is any threshold: the rule does nothing",
+            "1:1: detect.rule[0].mute is not set and neither is any threshold: the rule does nothing",
         ),
         (
             "[[detect.rule]]\nuntil = \"2026-12-31T23:59:59Z\"\nparked.waiters = 3",
