@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use super::{
     config::{Limits, Recording, ReportOptions},
-    values::{Size, Time},
+    values::{Size, Time, Worse},
 };
 use crate::sink::Format;
 
@@ -20,6 +20,7 @@ Examples:
   holdup show pg.json --format pprof -o pg.pb.gz
   holdup agent                        watch the node, serve 127.0.0.1:9748
   holdup wedged -p 4242               is it held up? status 3 says yes
+  holdup diff before.json after.json --fail-on worse:20
   holdup doctor                       what works here, and what it costs
 
 Exit status:
@@ -52,6 +53,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Show a saved JSON report in another format
     Show(ShowArgs),
+    /// Compare two saved JSON reports: what is new, gone, worse, better
+    Diff(DiffArgs),
 }
 
 /// Which processes.
@@ -238,10 +241,50 @@ pub enum DoctorFormat {
 /// `holdup show`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ShowArgs {
-    /// A report that was written with --format json
+    /// A report that was written with --format json, or a snapshot of the agent
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// How to report.
     #[command(flatten)]
     pub report: ReportArgs,
+}
+
+/// `holdup diff`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DiffArgs {
+    /// A report that was written with --format json, or a snapshot of the agent
+    #[arg(value_name = "BEFORE")]
+    pub before: PathBuf,
+    /// Another one, of the same or another kind
+    #[arg(value_name = "AFTER")]
+    pub after: PathBuf,
+    /// Exit with 3 when a lock has become worse by more than so many percent,
+    /// or is new
+    #[arg(long, value_name = "worse:PERCENT")]
+    pub fail_on: Option<Worse>,
+    /// Write the comparison to FILE instead of standard output
+    #[arg(short, long, value_name = "FILE", help_heading = "Report")]
+    pub output: Option<PathBuf>,
+    /// table or json
+    #[arg(
+        long,
+        value_enum,
+        hide_possible_values = true,
+        default_value_t = DiffFormat::default(),
+        help_heading = "Report"
+    )]
+    pub format: DiffFormat,
+    /// Most rows of a table
+    #[arg(long, value_name = "N", default_value_t = ReportOptions::default().top, help_heading = "Report")]
+    pub top: usize,
+}
+
+/// How `holdup diff` writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DiffFormat {
+    /// For people
+    #[default]
+    Table,
+    /// For programs
+    Json,
 }

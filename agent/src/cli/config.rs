@@ -4,11 +4,11 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     args::{
-        AgentArgs, Args, Command, DoctorArgs, DoctorFormat, LimitArgs, ProbeChoice, RecordArgs,
-        ReportArgs, ShowArgs, SnapshotArgs, TargetArgs, WedgedArgs,
+        AgentArgs, Args, Command, DiffArgs, DiffFormat, DoctorArgs, DoctorFormat, LimitArgs,
+        ProbeChoice, RecordArgs, ReportArgs, ShowArgs, SnapshotArgs, TargetArgs, WedgedArgs,
     },
     exit::Error,
-    values::{Size, Time},
+    values::{Size, Time, Worse},
 };
 use crate::sink::Format;
 
@@ -44,6 +44,8 @@ pub enum Config {
     Doctor(DoctorConfig),
     /// `holdup show`.
     Show(ShowConfig),
+    /// `holdup diff`.
+    Diff(DiffConfig),
 }
 
 /// Which processes, as asked; [`super::target::resolve`] finds them.
@@ -197,6 +199,19 @@ pub struct ShowConfig {
     pub report: ReportOptions,
 }
 
+/// `holdup diff`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiffConfig {
+    /// The saved report to compare with.
+    pub before: PathBuf,
+    /// The other one.
+    pub after: PathBuf,
+    /// Percent by which a lock may become worse; `None` when that is nobody's concern.
+    pub worse: Option<u32>,
+    /// How to report: as a table or as JSON.
+    pub report: ReportOptions,
+}
+
 impl TryFrom<Args> for Config {
     type Error = Error;
 
@@ -214,6 +229,7 @@ impl TryFrom<Args> for Config {
                 file,
                 report: self::report(report)?,
             }),
+            Command::Diff(args) => Self::Diff(diff(args)?),
         })
     }
 }
@@ -288,6 +304,31 @@ fn wedged(args: WedgedArgs) -> Result<WedgedConfig, Error> {
         target: self::target("wedged", target, Vec::new())?,
         timeout: within("--timeout", timeout, MAX_TIMEOUT)?,
         file: config,
+    })
+}
+
+fn diff(args: DiffArgs) -> Result<DiffConfig, Error> {
+    let DiffArgs {
+        before,
+        after,
+        fail_on,
+        output,
+        format,
+        top,
+    } = args;
+    let format = match format {
+        DiffFormat::Table => Format::Table,
+        DiffFormat::Json => Format::Json,
+    };
+    Ok(DiffConfig {
+        before,
+        after,
+        worse: fail_on.map(|Worse(percent)| percent),
+        report: report(ReportArgs {
+            output,
+            format,
+            top,
+        })?,
     })
 }
 

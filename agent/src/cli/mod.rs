@@ -5,6 +5,7 @@ pub mod agent;
 pub mod args;
 pub mod child;
 pub mod config;
+pub mod diff;
 pub mod doctor;
 pub mod exit;
 pub mod output;
@@ -59,6 +60,7 @@ fn dispatch(config: &Config) -> Result<Exit, Error> {
         Config::Wedged(config) => wedged::run(config),
         Config::Doctor(config) => doctor::run(config),
         Config::Show(config) => show::run(config),
+        Config::Diff(config) => diff::run(config),
     }
 }
 
@@ -84,7 +86,9 @@ mod tests {
         let mut command = Args::command();
         command.build();
         golden::check("help.txt", &command.render_long_help().to_string());
-        for name in ["record", "snapshot", "agent", "wedged", "doctor", "show"] {
+        for name in [
+            "record", "snapshot", "agent", "wedged", "doctor", "show", "diff",
+        ] {
             let subcommand = command.find_subcommand_mut(name).unwrap();
             let help = subcommand.render_long_help().to_string();
             golden::check(&format!("help-{name}.txt"), &help);

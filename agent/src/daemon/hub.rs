@@ -16,7 +16,7 @@ use super::{
 use crate::{
     model::{
         explanation::Explanation,
-        health::{Health, HeldBack, Level, Queue},
+        health::{Health, HeldBack, Level, Queue, Reloads},
         incident::{Change, Event, HeldBackBy, Incident},
         watch::View,
     },
@@ -82,8 +82,7 @@ struct State {
     waker: Option<Waker>,
     queues: Vec<Queue>,
     held_back: HeldBack,
-    /// Configurations that were read again: taken over, refused.
-    reloads: [u64; 2],
+    reloads: Reloads,
 }
 
 impl Hub {
@@ -157,8 +156,8 @@ impl Hub {
 
     /// Counts a configuration that was read again.
     pub fn count_reload(&self, is_taken_over: bool) {
-        let [taken, refused] = &mut lock(&self.state).reloads;
-        *(if is_taken_over { taken } else { refused }) += 1;
+        let Reloads { ok, refused } = &mut lock(&self.state).reloads;
+        *(if is_taken_over { ok } else { refused }) += 1;
     }
 
     /// How the agent is.
@@ -180,6 +179,7 @@ impl Hub {
                 .collect(),
             cost: self.board.cost(),
             held_back: state.held_back,
+            reloads: state.reloads,
         }
     }
 }

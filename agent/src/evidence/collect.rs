@@ -55,6 +55,8 @@ impl Request {
         health: Health,
     ) -> Option<Self> {
         let why = match event.change {
+            // Taken before the agent was started anew.
+            Change::Opened { again: true } if !event.incident.snapshots.is_empty() => return None,
             Change::Opened { .. } => Why::Opened,
             Change::Doubled => Why::Doubled,
             Change::Refreshed | Change::Resolved => return None,

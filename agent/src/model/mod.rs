@@ -2,6 +2,7 @@
 
 pub mod bundle;
 pub mod capture;
+pub mod diff;
 pub mod explanation;
 pub mod frame;
 pub mod health;
@@ -18,6 +19,7 @@ pub mod verdict;
 pub mod watch;
 pub mod workload;
 
+pub use bundle::Bundle;
 pub use capture::Capture;
 pub use frame::{Frame, RawFrame};
 pub use kind::Kind;

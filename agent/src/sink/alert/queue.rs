@@ -1,7 +1,7 @@
 //! The queue of one receiver: bounded, and no more than one notice for each incident.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -17,6 +17,9 @@ use crate::model::{
     health,
     incident::{Event, Incident},
 };
+
+/// Time between the last tries, before everything ends.
+const LAST_TRIES: Duration = Duration::from_millis(100);
 
 /// What there is to do for whoever serves the receiver.
 #[derive(Debug)]
@@ -47,14 +50,24 @@ struct Inner {
     pending: HashMap<String, Notice>,
     /// Keys of those that are pending, in the order they came up.
     order: VecDeque<String>,
-    /// Being delivered.
-    in_flight: usize,
+    /// Keys of those that are being delivered.
+    in_flight: HashSet<String>,
     /// To be repeated, by key.
     open: BTreeMap<String, Incident>,
     repeated_at: Option<Instant>,
     /// No more is taken in, and all must be over by then.
     closing: Option<Instant>,
+    /// Dropped until then.
+    dropped_before: u64,
     closed: bool,
+}
+
+impl Inner {
+    /// Incidents that there is something to tell of.
+    fn depth(&self) -> usize {
+        let alone = |key: &&String| !self.pending.contains_key(*key);
+        self.pending.len() + self.in_flight.iter().filter(alone).count()
+    }
 }
 
 impl Queue {
@@ -98,7 +111,8 @@ impl Queue {
                 inner.open.insert(key.clone(), notice.incident.clone());
             }
         }
-        if is_due || inner.pending.contains_key(key) {
+        // What is being told may fail, and be told again: with the state it has then.
+        if is_due || inner.pending.contains_key(key) || inner.in_flight.contains(key) {
             self.add(&mut inner, notice);
             self.changed.notify_all();
         }
@@ -108,7 +122,7 @@ impl Queue {
         let key = notice.incident.key.clone();
         if let Some(pending) = inner.pending.get_mut(&key) {
             pending.update(notice);
-        } else if inner.pending.len() + inner.in_flight < self.capacity {
+        } else if inner.in_flight.contains(&key) || inner.depth() < self.capacity {
             inner.order.push_back(key.clone());
             inner.pending.insert(key, notice);
         } else {
@@ -121,12 +135,18 @@ impl Queue {
         let mut inner = self.lock();
         loop {
             self.repeat_open(&mut inner);
+            if inner
+                .closing
+                .is_some_and(|closing| Instant::now() >= closing)
+            {
+                return Work::End;
+            }
             if !inner.order.is_empty() {
                 let count = inner.order.len().min(most);
                 let keys: Vec<String> = inner.order.drain(..count).collect();
                 let notices = keys.iter().filter_map(|key| inner.pending.remove(key));
                 let notices: Vec<Notice> = notices.collect();
-                inner.in_flight = notices.len();
+                inner.in_flight = keys.into_iter().collect();
                 return Work::Deliver(notices);
             }
             if inner.closing.is_some() {
@@ -169,14 +189,24 @@ impl Queue {
 
     /// These were delivered.
     pub fn delivered(&self, count: usize) {
-        self.lock().in_flight = 0;
+        let mut inner = self.lock();
+        let keys = std::mem::take(&mut inner.in_flight);
+        if self.repeat.is_none() {
+            // Nothing but heartbeats came meanwhile.
+            let is_old = |key: &String, notice: &mut Notice| {
+                notice.what == What::Repeated && keys.contains(key)
+            };
+            let old: HashSet<String> = inner.pending.extract_if(is_old).map(|it| it.0).collect();
+            inner.order.retain(|key| !old.contains(key));
+        }
+        drop(inner);
         self.sent.fetch_add(count as u64, Ordering::Relaxed);
     }
 
     /// These were not: those to be tried again come first, unless there is newer to tell. The others are dropped.
     pub fn not_delivered(&self, again: Vec<Notice>, dropped: usize) {
         let mut inner = self.lock();
-        inner.in_flight = 0;
+        inner.in_flight.clear();
         for notice in again.into_iter().rev() {
             let key = notice.incident.key.clone();
             if let Some(newer) = inner.pending.remove(&key) {
@@ -196,35 +226,34 @@ impl Queue {
         self.dropped.fetch_add(count as u64, Ordering::Relaxed);
     }
 
-    /// Waits before another try. While closing there is less time for that; `false` when there is none.
+    /// Waits before another try, while closing not for long; `false` when there is no time for another one.
     pub fn pause(&self, wait: Duration) -> bool {
         let until = Instant::now() + wait;
         let mut inner = self.lock();
-        loop {
-            let now = Instant::now();
-            let end = match inner.closing {
-                Some(closing) if now >= closing => return false,
-                Some(closing) => closing.min(until).min(now + wait / 8),
-                None => until,
-            };
-            if now >= end {
+        let closing = loop {
+            if let Some(closing) = inner.closing {
+                break closing;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 return true;
             }
-            let was_closing = inner.closing.is_some();
-            let waited = self.changed.wait_timeout(inner, end - now);
+            let waited = self.changed.wait_timeout(inner, left);
             inner = waited.unwrap_or_else(PoisonError::into_inner).0;
-            if was_closing {
-                return inner
-                    .closing
-                    .is_some_and(|closing| Instant::now() < closing);
-            }
-        }
+        };
+        drop(inner);
+        let left = closing.saturating_duration_since(Instant::now());
+        std::thread::sleep(left.min(LAST_TRIES));
+        Instant::now() < closing
     }
 
     /// Takes nothing in any more.
     pub fn close(&self, until: Instant) {
         let mut inner = self.lock();
-        inner.closing.get_or_insert(until);
+        if inner.closing.is_none() {
+            inner.closing = Some(until);
+            inner.dropped_before = self.dropped.load(Ordering::Relaxed);
+        }
         inner.open.clear();
         self.changed.notify_all();
     }
@@ -241,14 +270,13 @@ impl Queue {
 
     /// Waits until that is so, and returns how many notices were not delivered.
     pub fn wait_closed(&self, until: Instant) -> u64 {
-        let before = self.dropped.load(Ordering::Relaxed);
         let mut inner = self.lock();
         loop {
             let now = Instant::now();
             if inner.closed || now >= until {
-                let left = (inner.pending.len() + inner.in_flight) as u64;
-                let dropped = self.dropped.load(Ordering::Relaxed).saturating_sub(before);
-                return left + dropped;
+                let left = inner.depth() as u64;
+                let dropped = self.dropped.load(Ordering::Relaxed);
+                return left + dropped.saturating_sub(inner.dropped_before);
             }
             let waited = self.changed.wait_timeout(inner, until - now);
             inner = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -260,7 +288,7 @@ impl Queue {
         State {
             queue: health::Queue {
                 name: self.name.clone(),
-                depth: (inner.pending.len() + inner.in_flight) as u64,
+                depth: inner.depth() as u64,
                 capacity: self.capacity as u64,
                 dropped: self.dropped.load(Ordering::Relaxed),
             },
@@ -333,6 +361,14 @@ mod tests {
         // Those being delivered have their places still.
         queue.push(&event("f", OPENED, 1));
         assert_eq!(queue.state().queue.dropped, 3);
+        queue.push(&event("a", Change::Refreshed, 1));
+        assert_eq!(queue.state().queue.depth, 3, "it is there already");
+        queue.delivered(3);
+        assert_eq!(
+            queue.state().queue.depth,
+            0,
+            "a heartbeat alone is nothing to tell"
+        );
     }
 
     #[test]

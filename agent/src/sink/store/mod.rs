@@ -110,8 +110,8 @@ impl Store {
         // Nothing is left half done by a panic: there is nothing to recover.
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         file::make_directory(&self.directory)?;
-        let removed = retain::make_room(&self.settings, self.list()?, bytes.len() as u64)?;
-        self.removed.fetch_add(removed, Ordering::Relaxed);
+        let length = bytes.len() as u64;
+        retain::make_room(&self.settings, self.list()?, length, &self.removed)?;
         file::write(&self.directory, &mut name::names(bundle), &bytes)
     }
 

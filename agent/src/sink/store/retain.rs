@@ -1,34 +1,43 @@
 //! Which bundles go when another one comes: the oldest, and no more of them than must.
 
-use std::time::SystemTime;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::SystemTime,
+};
 
 use super::{Entry, Error, Settings, file};
 
-/// Removes bundles until there is room for one of `bytes` more; returns how many were removed. `entries` are those that
-/// there are, oldest first.
-pub fn make_room(settings: &Settings, entries: Vec<Entry>, bytes: u64) -> Result<u64, Error> {
-    let must_go = surplus(settings, &entries, bytes, SystemTime::now());
-    let mut entries = entries.into_iter();
-    let mut removed = 0;
-    for entry in entries.by_ref().take(must_go) {
-        file::remove(&settings.directory, &entry.name)?;
-        removed += 1;
+/// Removes bundles until there is room for one of `bytes` more, and counts them. `entries` are those that there are, oldest
+/// first. None is removed when that would be in vain.
+pub fn make_room(
+    settings: &Settings,
+    entries: Vec<Entry>,
+    bytes: u64,
+    removed: &AtomicU64,
+) -> Result<(), Error> {
+    let floor_bytes = settings.min_free_bytes;
+    let lacks = |free_bytes: u64| free_bytes < floor_bytes.saturating_add(bytes);
+    let no_space = |free_bytes| Error::NoSpace {
+        free_bytes,
+        floor_bytes,
+    };
+    let free_bytes = file::free_bytes(&settings.directory)?;
+    let ours = entries.iter().map(|entry| entry.bytes);
+    if lacks(ours.fold(free_bytes, u64::saturating_add)) {
+        return Err(no_space(free_bytes));
     }
-    // What others do with the file system cannot be counted on: it is asked after each.
-    loop {
-        let free_bytes = file::free_bytes(&settings.directory)?;
-        let floor_bytes = settings.min_free_bytes;
-        if free_bytes >= floor_bytes.saturating_add(bytes) {
-            return Ok(removed);
+    let must_go = surplus(settings, &entries, bytes, SystemTime::now());
+    for (index, entry) in entries.iter().enumerate() {
+        // What others do with the file system cannot be counted on: it is asked after each.
+        if index >= must_go && !lacks(file::free_bytes(&settings.directory)?) {
+            return Ok(());
         }
-        let Some(entry) = entries.next() else {
-            return Err(Error::NoSpace {
-                free_bytes,
-                floor_bytes,
-            });
-        };
         file::remove(&settings.directory, &entry.name)?;
-        removed += 1;
+        removed.fetch_add(1, Ordering::Relaxed);
+    }
+    match file::free_bytes(&settings.directory)? {
+        free_bytes if lacks(free_bytes) => Err(no_space(free_bytes)),
+        _ => Ok(()),
     }
 }
 
