@@ -49,7 +49,7 @@ use self::{
     table::{Moment, NotCounted, Question, Table, Tick},
 };
 use crate::{
-    ingest::{clock::monotonic_ns, plane::PlaneError},
+    ingest::{clock::monotonic_ns, locks::LockTable, plane::PlaneError},
     model::{health::Level, watch::View},
     probe::feature::Features,
 };
@@ -77,6 +77,17 @@ const FREE_SHARE: usize = 8;
 /// Tenths of a second that a lock has been idle at least when it must go for want of room.
 const LEAST_IDLE: Tick = 10;
 
+/// How full the table is, as of the last tick.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fill {
+    /// Futex words that are told apart.
+    pub locks: usize,
+    /// How many there can be; `None` without hooks.
+    pub capacity: Option<usize>,
+    /// Processes that they belong to.
+    pub processes: usize,
+}
+
 /// Watches the node. It belongs to one thread; [`Waker`]s may go to others.
 #[expect(missing_debug_implementations, reason = "maps are not worth printing")]
 pub struct Watch {
@@ -86,8 +97,10 @@ pub struct Watch {
     table: Table,
     reclaim: Reclaim,
     waker: Waker,
-    /// Rung when the kernel side has gone through a grace period.
+    /// Rung when a grace period is over, and when the namer has answered.
     bell: Waker,
+    /// The last tick did without answers to what it had asked.
+    is_behind: bool,
     began: Instant,
     last: Instant,
     due: Instant,
@@ -110,12 +123,14 @@ impl Watch {
         let now = Instant::now();
         Ok(Self {
             eyes: Eyes::open(settings, features)?,
-            namer: Namer::start(settings.read_timeout).map_err(own("naming thread"))?,
+            namer: Namer::start(settings.read_timeout, bell.clone())
+                .map_err(own("naming thread"))?,
             table: Table::default(),
             reclaim: Reclaim::new(bell.clone()),
             settings: settings.clone(),
             waker,
             bell,
+            is_behind: false,
             began: now,
             last: now,
             due: now,
@@ -150,11 +165,14 @@ impl Watch {
             if rung.wakers[0] {
                 return Ok(Why::Woken);
             }
-            if rung.wakers[1]
-                && let Some(plane) = self.eyes.plane()
-            {
-                // What cannot be done now fails in the next tick again, and is told there.
-                let _ = self.reclaim.advance(&mut self.table, plane);
+            if rung.wakers[1] {
+                if self.is_behind {
+                    return Ok(Why::Due);
+                }
+                if let Some(plane) = self.eyes.plane() {
+                    // What cannot be done now fails in the next tick again, and is told there.
+                    let _ = self.reclaim.advance(&mut self.table, plane);
+                }
             }
             if nap.is_zero() && rung.ring {
                 if self.drain() {
@@ -178,11 +196,11 @@ impl Watch {
         self.drain();
         self.allowance = per(SAMPLES_PER_SECOND, self.allowance, elapsed);
         let tenths = self.began.elapsed().as_millis() / 100;
+        let owners = self.table.holders();
         self.table.begin(u32::try_from(tenths).unwrap_or(Tick::MAX));
         let heard = self.namer.listen(now);
         self.hear(heard);
 
-        let owners = self.table.holders();
         let waits = self.eyes.scan(&mut self.table, &owners, elapsed)?;
         let (at_ns, at) = (monotonic_ns(), SystemTime::now());
         let circles = circles::find(&self.table, &waits, at_ns);
@@ -202,13 +220,21 @@ impl Watch {
             Some(locks) => self.table.view(locks, moment),
             None => self.table.view(&NotCounted, moment),
         };
-        let is_unsettled = circles.is_suspicious || self.namer.is_behind();
-        self.early = if is_unsettled { self.early + 1 } else { 0 };
-        let pause = if is_unsettled && self.early <= MAX_EARLY {
-            SOON.min(self.settings.tick)
+        self.is_behind = self.namer.is_behind();
+        self.early = if circles.is_suspicious {
+            self.early + 1
+        } else {
+            0
+        };
+        let pause = if circles.is_suspicious && self.early <= MAX_EARLY {
+            SOON
+        } else if self.is_behind {
+            // It is called when the answers are there; when they never come, that is to be noticed.
+            self.settings.read_timeout + SOON
         } else {
             self.settings.tick
         };
+        let pause = pause.min(self.settings.tick);
         self.due = now + pause;
         Ok(view)
     }
@@ -356,6 +382,16 @@ impl Watch {
     #[must_use]
     pub fn costs(&self) -> Costs {
         self.eyes.costs()
+    }
+
+    /// How full the table is.
+    #[must_use]
+    pub fn fill(&self) -> Fill {
+        Fill {
+            locks: self.table.live(),
+            capacity: self.eyes.locks().map(LockTable::slots),
+            processes: self.table.process_count(),
+        }
     }
 
     /// Has the kernel count how often and for how long programs run, which costs every program on the machine some 20 ns a

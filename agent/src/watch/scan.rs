@@ -7,7 +7,7 @@ use holdup_abi::{lock::LockKey, thread::PREEXISTING};
 
 use super::{
     circles::Waiting,
-    table::{Parked, Place, Table},
+    table::{NotCounted, Parked, Place, Table},
 };
 use crate::{
     ingest::plane::{Plane, PlaneError},
@@ -46,6 +46,9 @@ impl Slots {
                     news(place, count);
                 }
                 self.end = self.end.max(place + 1);
+            } else if table.words().get(place).is_some() {
+                // The kernel side has taken back a slot that it did not need after all.
+                table.finish(place, &NotCounted);
             }
             place += 1;
         }

@@ -90,6 +90,11 @@ impl Inbox {
         }
     }
 
+    /// Whether nothing urgent is left to do.
+    pub(super) fn is_at_ease(&self) -> bool {
+        self.lock().urgent.is_empty()
+    }
+
     /// The process that has been read for longer than `timeout`.
     pub(super) fn stuck_on(&self, timeout: Duration) -> Option<u32> {
         let pid = self.at.load(Ordering::Acquire);

@@ -20,7 +20,10 @@ use std::{
 use holdup_abi::record::WaitSample;
 
 use self::inbox::{Inbox, Job};
-use super::table::{Answer, Place, Question};
+use super::{
+    bell::Waker,
+    table::{Answer, Place, Question},
+};
 use crate::{
     ingest::clock::monotonic_ns,
     model::watch::{Process, ProcessKey},
@@ -64,6 +67,7 @@ struct Thread {
 /// Asks, and listens.
 #[derive(Debug)]
 pub struct Namer {
+    bell: Waker,
     thread: Option<Thread>,
     /// Threads that have not ended.
     alive: Arc<AtomicUsize>,
@@ -89,12 +93,13 @@ pub struct Heard {
 }
 
 impl Namer {
-    /// Starts a thread that gives up on a process after `timeout`.
+    /// Starts a thread that gives up on a process after `timeout`, and calls `bell` when nothing urgent is left to do.
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn start(timeout: Duration) -> io::Result<Self> {
+    pub fn start(timeout: Duration, bell: Waker) -> io::Result<Self> {
         let mut namer = Self {
+            bell,
             thread: None,
             alive: Arc::default(),
             timeout,
@@ -115,9 +120,10 @@ impl Namer {
         let alive = Alive::new(&self.alive);
         let work = {
             let (inbox, losses) = (Arc::clone(&inbox), Arc::clone(&losses));
+            let bell = self.bell.clone();
             move || {
                 let _alive = alive;
-                work::run(&inbox, &tell, &losses);
+                work::run(&inbox, &tell, &losses, &bell);
             }
         };
         std::thread::Builder::new()
@@ -182,7 +188,7 @@ impl Namer {
         heard
     }
 
-    /// Whether something urgent is not answered yet.
+    /// Whether something urgent is not listened to yet.
     #[must_use]
     pub const fn is_behind(&self) -> bool {
         self.urgent > 0

@@ -35,7 +35,10 @@ use crate::{
         waiter::{self, Waiter},
     },
     symbol::{Limits, Losses, Space, Symbols},
-    watch::table::{Answer, Held, Identity, Question},
+    watch::{
+        bell::Waker,
+        table::{Answer, Held, Identity, Question},
+    },
 };
 
 /// Bounds for months of work: half of what a report may take, since a process that was looked at is seldom looked at again.
@@ -61,7 +64,12 @@ const FEW_TEXTS: usize = 1024;
 const SHARERS_AGE: Duration = Duration::from_secs(10);
 
 /// Works until nobody asks any more.
-pub(super) fn run(inbox: &Inbox, tell: &mpsc::SyncSender<Told>, losses: &Mutex<Losses>) {
+pub(super) fn run(
+    inbox: &Inbox,
+    tell: &mpsc::SyncSender<Told>,
+    losses: &Mutex<Losses>,
+    bell: &Waker,
+) {
     let _guard = Guard(inbox);
     let mut worker = Worker::default();
     while let Some((job, is_urgent)) = inbox.take() {
@@ -75,6 +83,9 @@ pub(super) fn run(inbox: &Inbox, tell: &mpsc::SyncSender<Told>, losses: &Mutex<L
         }
         if tell.send(told).is_err() {
             return;
+        }
+        if is_urgent && inbox.is_at_ease() {
+            bell.wake();
         }
     }
 }

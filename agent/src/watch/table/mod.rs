@@ -137,8 +137,11 @@ pub struct Table {
     /// Those of the tick before.
     waited_before: Vec<Place>,
     dirty: Vec<u32>,
-    /// Rows without words: shown once more, then gone.
+    /// Rows without words: shown once more.
     closing: Vec<u32>,
+    /// Rows that were shown for the last time, and are kept until one view was without them: a word that comes before that
+    /// goes on where they ended.
+    fading: Vec<u32>,
     /// Words without waiters that have no name yet.
     unnamed: VecDeque<Place>,
     live: usize,
@@ -158,6 +161,7 @@ impl Default for Table {
             waited_before: Vec::new(),
             dirty: Vec::new(),
             closing: Vec::new(),
+            fading: Vec::new(),
             unnamed: VecDeque::new(),
             live: 0,
             nameless: row::nameless(),
@@ -356,9 +360,7 @@ impl Table {
         let mut locks = Vec::with_capacity(self.names.len());
         locks.extend(listed.map(|row| Arc::clone(&row.lock)));
         let processes = self.processes.shown(self.parked_by_kind());
-        for index in std::mem::take(&mut self.closing) {
-            self.close(index);
-        }
+        self.close();
         let Moment {
             at_ns,
             at,
@@ -420,6 +422,12 @@ impl Table {
             let row = self.rows.get(word.row as usize)?.as_ref()?;
             Some((row, place))
         })
+    }
+
+    /// Processes that have a word.
+    #[must_use]
+    pub fn process_count(&self) -> usize {
+        self.processes.count()
     }
 
     /// Whether the process of a word has ended.
@@ -548,14 +556,26 @@ impl Table {
         self.touch(index);
     }
 
-    fn close(&mut self, index: u32) {
-        let Some(slot) = self.rows.get_mut(index as usize) else {
-            return;
-        };
-        // It may have got words again meanwhile.
-        if let Some(row) = slot.take_if(|row| row.words.is_empty()) {
-            self.names.remove(&row.name);
-            self.free_rows.push(index);
+    /// After a view: rows without words go in two steps.
+    fn close(&mut self) {
+        for index in std::mem::take(&mut self.fading) {
+            let Some(slot) = self.rows.get_mut(index as usize) else {
+                continue;
+            };
+            // It may have got words again meanwhile, and lost them.
+            if let Some(row) = slot.take_if(|row| row.words.is_empty() && !row.is_listed) {
+                self.names.remove(&row.name);
+                self.free_rows.push(index);
+            }
+        }
+        for index in std::mem::take(&mut self.closing) {
+            if let Some(Some(row)) = self.rows.get_mut(index as usize)
+                && row.words.is_empty()
+                && row.is_listed
+            {
+                row.is_listed = false;
+                self.fading.push(index);
+            }
         }
     }
 }

@@ -85,6 +85,11 @@ impl Processes {
         }
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.known.len()
+    }
+
     /// What `/proc` said.
     pub fn described(&mut self, process: Process) {
         if let Some(known) = self.known.get_mut(&process.key) {
