@@ -1,6 +1,7 @@
 //! A running `holdup agent`, which watches the whole machine: tests look at their own processes only.
 
 use std::{
+    collections::VecDeque,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -27,6 +28,8 @@ const STEP: Duration = Duration::from_millis(20);
 pub struct Agent {
     child: Guarded,
     log: Lines,
+    /// Lines that came before it listened.
+    earlier: VecDeque<Value>,
     address: SocketAddr,
     place: Place,
 }
@@ -108,16 +111,19 @@ impl Place {
             .spawn()?;
         let mut log = Lines::of(child.stderr.take().context("no standard error")?);
         let child = Guarded::new(child);
+        let mut earlier = VecDeque::new();
         let address = loop {
             let line = log.line()?;
             let line: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
             if line["message"] == "listening" {
                 break line["address"].as_str().context("no address")?.parse()?;
             }
+            earlier.push_back(line);
         };
         let agent = Agent {
             child,
             log,
+            earlier,
             address,
             place: self,
         };
@@ -263,8 +269,13 @@ impl Agent {
     /// When none comes in time.
     pub fn logged(&mut self, message: &str) -> Result<Value> {
         loop {
-            let line = self.log.line()?;
-            let line: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
+            let line = match self.earlier.pop_front() {
+                Some(line) => line,
+                None => {
+                    let line = self.log.line()?;
+                    serde_json::from_str(&line).with_context(|| line.clone())?
+                }
+            };
             let text = line["message"].as_str().unwrap_or_default();
             if text.contains(message) {
                 return Ok(line);
@@ -300,12 +311,14 @@ impl Agent {
         Ok(place)
     }
 
-    /// Open file descriptors.
+    /// Open file descriptors that are no files: modules of whatever runs on the machine are kept open, within bounds.
     ///
     /// # Errors
     /// When it is gone.
     pub fn descriptors(&self) -> Result<usize> {
-        Ok(fs::read_dir(format!("/proc/{}/fd", self.pid()))?.count())
+        let all = fs::read_dir(format!("/proc/{}/fd", self.pid()))?;
+        let targets = all.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        Ok(targets.filter(|target| !target.is_absolute()).count())
     }
 
     /// Resident memory in bytes.

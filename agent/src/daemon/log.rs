@@ -1,6 +1,9 @@
 //! The agent's log: lines for people on a terminal, JSON for everything else.
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    io::{self, IsTerminal as _},
+    panic, thread,
+};
 
 use tracing_subscriber::EnvFilter;
 
@@ -19,4 +22,9 @@ pub fn start() {
     } else {
         builder.json().flatten_event(true).try_init()
     };
+    // A panic is a line like any other, lest nobody can read the rest.
+    panic::set_hook(Box::new(|panic| {
+        let thread = thread::current();
+        tracing::error!(thread = thread.name(), "{panic}");
+    }));
 }
