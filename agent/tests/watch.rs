@@ -354,6 +354,47 @@ fn levels_are_switched_while_it_runs() {
 }
 
 #[test]
+fn hot_locks_are_counted_without_detail_and_still_exactly() {
+    let _alone = alone();
+    let settings = Settings {
+        hot_per_second: 20,
+        ..quick()
+    };
+    let mut watch = watch(&settings);
+    let mut scene = Scene::start();
+    let pid = scene.pid();
+    watch.set_level(Level::NoDetail).unwrap();
+    // Of all rows: waits, and those that are in a histogram.
+    let counted = |watch: &mut _, scene: &mut Scene, from: u64| {
+        scene.tell("churn 1 6000 200");
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(1) {
+            let watch: &mut holdup::watch::Watch = watch;
+            watch.wait().unwrap();
+            watch.tick().unwrap();
+        }
+        let truth: u64 = from + scene.hear().parse::<u64>().unwrap();
+        until(watch, |view| {
+            let rows = rows(view, pid);
+            let counts = rows.iter().filter_map(|row| row.counts.as_ref());
+            let (waits, sorted) = counts.fold((0, 0), |(waits, sorted), counts| {
+                let more: u64 = counts.histogram.iter().sum();
+                (waits + counts.outcomes.woken, sorted + more)
+            });
+            (waits >= truth && rows.iter().all(|row| row.waiters == 0)).then_some((waits, sorted))
+        })
+    };
+    let (waits, sorted) = counted(&mut watch, &mut scene, 0);
+    assert!(
+        sorted < waits / 2,
+        "{sorted} of {waits} were counted in detail"
+    );
+    watch.set_level(Level::Full).unwrap();
+    let (more, more_sorted) = counted(&mut watch, &mut scene, waits);
+    assert_eq!(more_sorted - sorted, more - waits, "in detail again");
+}
+
+#[test]
 fn a_process_that_cannot_be_read_holds_nobody_up() {
     let _alone = alone();
     let settings = Settings {
@@ -385,4 +426,114 @@ fn a_process_that_cannot_be_read_holds_nobody_up() {
     until(&mut watch, |view| {
         crowd(view, other.pid(), 10).filter(|lock| lock.kind == Kind::Mutex)
     });
+}
+
+/// Own CPU time: of this thread, and of all.
+fn cpu() -> (Duration, Duration) {
+    let of = |clock| {
+        let mut time = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: `time` is writable, and the clock exists.
+        unsafe { libc::clock_gettime(clock, &mut time) };
+        Duration::new(
+            time.tv_sec.cast_unsigned(),
+            u32::try_from(time.tv_nsec).unwrap(),
+        )
+    };
+    (
+        of(libc::CLOCK_THREAD_CPUTIME_ID),
+        of(libc::CLOCK_PROCESS_CPUTIME_ID),
+    )
+}
+
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+#[ignore = "measures: to be run alone, with --release --nocapture"]
+fn what_many_locks_cost() {
+    let settings = Settings {
+        tick: Duration::from_secs(1),
+        locks: 262_144,
+        threads: 65_536,
+        ..quick()
+    };
+    let mut watch = watch(&settings);
+    let mut scene = Scene::start();
+    println!("at rest: {} KiB resident", resident_kib());
+    // Eight waits for each word, in two pairs of threads.
+    for (line, what) in [
+        ("churn 50000 400000 1", "100,000"),
+        ("churn 50000 400000 1", "200,000"),
+    ] {
+        scene.tell(line);
+        let (say, said) = std::sync::mpsc::channel();
+        let reader = std::thread::spawn(move || {
+            let truth = scene.hear();
+            say.send(truth).unwrap();
+            scene
+        });
+        until_long(&mut watch, || said.try_recv().is_ok());
+        scene = reader.join().unwrap();
+        for state in ["being named", "named"] {
+            let (thread, all) = cpu();
+            let began = Instant::now();
+            let mut views = 0;
+            let mut locks = 0;
+            while began.elapsed() < Duration::from_secs(10) {
+                if watch.wait().unwrap() == Why::Due {
+                    locks = watch.tick().unwrap().locks.len();
+                    views += 1;
+                }
+            }
+            let (thread_after, all_after) = cpu();
+            let share = |after: Duration, before: Duration| {
+                100.0 * (after - before).as_secs_f64() / began.elapsed().as_secs_f64()
+            };
+            println!(
+                "{what} live locks, {state}: {locks} rows, {views} views, {:.2} % of a CPU in the watching thread, {:.2} % in all, {} KiB resident, {:?}",
+                share(thread_after, thread),
+                share(all_after, all),
+                resident_kib(),
+                watch.fill(),
+            );
+        }
+    }
+    println!("maps: {} KiB", watch.costs().map_bytes >> 10);
+    let mut crowded = Scene::start();
+    crowded.ask("park 20000");
+    let pid = crowded.pid();
+    let began = Instant::now();
+    until(&mut watch, |view| crowd(view, pid, 20_000));
+    println!("20,000 threads parked, seen after {:?}", began.elapsed());
+    let (thread, all) = cpu();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(10) {
+        if watch.wait().unwrap() == Why::Due {
+            watch.tick().unwrap();
+        }
+    }
+    let (thread_after, all_after) = cpu();
+    println!(
+        "with 20,000 parked threads: {:.2} % of a CPU in the watching thread, {:.2} % in all, {} KiB resident",
+        100.0 * (thread_after - thread).as_secs_f64() / began.elapsed().as_secs_f64(),
+        100.0 * (all_after - all).as_secs_f64() / began.elapsed().as_secs_f64(),
+        resident_kib(),
+    );
+}
+
+/// Looks once a tick until something is done that takes minutes.
+fn until_long(watch: &mut holdup::watch::Watch, mut done: impl FnMut() -> bool) {
+    while !done() {
+        watch.tick().unwrap();
+        watch.wait().unwrap();
+    }
 }

@@ -171,3 +171,163 @@ fn state(circle: &[Step<'_>], at_ns: u64, facts: &mut Facts) {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use holdup_abi::lock::LockKey;
+
+    use super::*;
+    use crate::{
+        model::Kind,
+        watch::table::{Answer, Held, Identity, NotCounted, Parked},
+    };
+
+    const PID: u32 = 1;
+
+    const fn key(address: u64) -> LockKey {
+        LockKey {
+            address,
+            tgid: PID,
+            generation: 1,
+        }
+    }
+
+    /// `tid` waits for the lock at `address` since 100, which `holder` has, read from 200 to 300.
+    struct Scene {
+        table: Table,
+        waits: HashMap<u32, Waiting>,
+    }
+
+    impl Scene {
+        fn new(
+            waits: &[(u32, u64, u32)],
+            kind: Kind,
+            since_ns: u64,
+            confidence: Confidence,
+        ) -> Self {
+            let mut scene = Self {
+                table: Table::default(),
+                waits: HashMap::new(),
+            };
+            scene.table.begin(1);
+            for (place, &(tid, address, holder)) in (0..).zip(waits) {
+                let key = key(address);
+                scene.table.word(place, key, 0);
+                let thread = Parked {
+                    tid,
+                    since_ns: Some(since_ns),
+                    at_least: false,
+                    op: 128,
+                    value: 2,
+                };
+                scene.table.parked(place, &key, &thread);
+                scene
+                    .table
+                    .told(answer(place, key, kind, holder, confidence), &NotCounted);
+                let waiting = Waiting {
+                    place,
+                    since_ns,
+                    at_least: false,
+                };
+                scene.waits.insert(tid, waiting);
+            }
+            scene
+        }
+
+        fn found(&self, at_ns: u64) -> (usize, bool) {
+            let found = find(&self.table, &self.waits, at_ns);
+            (found.deadlocks.len(), found.is_suspicious)
+        }
+    }
+
+    fn answer(
+        place: Place,
+        key: LockKey,
+        kind: Kind,
+        holder: u32,
+        confidence: Confidence,
+    ) -> Answer {
+        Answer {
+            place,
+            key,
+            identity: Some(Identity {
+                address: key.address,
+                kind,
+                id: Arc::from("id"),
+                runtime: None,
+                symbol: None,
+                site: None,
+            }),
+            had_stack: true,
+            held: Some(Held {
+                holder: Some(Holder {
+                    pid: Some(PID),
+                    tid: holder,
+                    comm: String::new(),
+                    known_by: String::new(),
+                    confidence,
+                    since_ns: None,
+                    since_is_at_least: false,
+                }),
+                abandoned: false,
+                from_ns: 200,
+                at_ns: 300,
+            }),
+        }
+    }
+
+    const TWO: [(u32, u64, u32); 2] = [(10, 0x1, 11), (11, 0x2, 10)];
+
+    #[test]
+    fn certain_only_after_a_look_on_either_side() {
+        let scene = Scene::new(&TWO, Kind::Mutex, 100, Confidence::Exact);
+        assert_eq!(scene.found(400), (1, false));
+        assert_eq!(scene.found(250), (0, true), "read after the look");
+        let later = Scene::new(&TWO, Kind::Mutex, 200, Confidence::Exact);
+        assert_eq!(
+            later.found(400),
+            (0, true),
+            "began to wait while it was read"
+        );
+        let alone = [(10, 0x1, 10)];
+        let alone = Scene::new(&alone, Kind::Mutex, 100, Confidence::Exact);
+        assert_eq!(alone.found(400), (1, false));
+    }
+
+    #[test]
+    fn a_chain_is_no_circle_and_a_guess_no_owner() {
+        let chain = [(10, 0x1, 11), (11, 0x2, 12)];
+        let chain = Scene::new(&chain, Kind::Mutex, 100, Confidence::Exact);
+        assert_eq!(chain.found(400), (0, false));
+        let guess = Scene::new(&TWO, Kind::Mutex, 100, Confidence::Observed);
+        assert_eq!(guess.found(400), (0, false));
+        let news = Scene::new(&TWO, Kind::Condvar, 100, Confidence::Exact);
+        assert_eq!(
+            news.found(400),
+            (0, false),
+            "who waits for news waits for nobody"
+        );
+    }
+
+    #[test]
+    fn each_circle_once_whoever_waits_behind_it() {
+        let waits = [
+            (10, 0x1, 11),
+            (11, 0x2, 12),
+            (12, 0x3, 10),
+            (9, 0x4, 10),
+            (20, 0x5, 21),
+            (21, 0x6, 20),
+        ];
+        let scene = Scene::new(&waits, Kind::RwlockWrite, 100, Confidence::Exact);
+        let found = find(&scene.table, &scene.waits, 400);
+        let threads: Vec<u64> = found
+            .deadlocks
+            .iter()
+            .map(|circle| circle.threads)
+            .collect();
+        assert_eq!(threads, [3, 2]);
+    }
+}

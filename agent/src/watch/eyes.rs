@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     io,
     os::fd::{AsFd as _, BorrowedFd},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use holdup_abi::{
@@ -35,6 +35,8 @@ use crate::{
 
 /// Ring buffer records taken in one go: the rest comes at the next one.
 const MAX_RECORDS: usize = 16_384;
+/// Least time between two calls for one lock: its waiters may go up and down around the threshold.
+const REST: Duration = Duration::from_secs(1);
 /// Locks counted without detail: with more, it is not a few hot ones that cost.
 const MAX_PLAIN: usize = 1024;
 
@@ -47,8 +49,8 @@ pub(super) struct Eyes {
     counting: Counting,
     slots: Slots,
     census: Census,
-    /// Locks that the kernel side has called for.
-    called: Vec<u32>,
+    /// Locks that the kernel side has called for, and when.
+    called: Vec<(u32, Instant)>,
     /// Locks that are counted without detail.
     plain: Vec<u32>,
     /// What planes that are gone had lost.
@@ -152,6 +154,7 @@ impl Eyes {
             return false;
         };
         let before = self.called.len();
+        let now = Instant::now();
         for _ in 0..MAX_RECORDS {
             let Some(bytes) = plane.ring.next() else {
                 break;
@@ -161,7 +164,7 @@ impl Eyes {
                     head,
                     bytes: bytes.to_vec(),
                 }),
-                Ok(Record::Crossing(crossing)) => self.called.push(crossing.slot),
+                Ok(Record::Crossing(crossing)) => self.called.push((crossing.slot, now)),
                 // Their beginning is all that matters here.
                 Ok(Record::End(_) | Record::Hold(..)) => {}
                 Err(_) => self.undecodable += 1,
@@ -199,14 +202,13 @@ impl Eyes {
         }
         // Below the threshold again, the next crossing is news.
         let threshold = u64::from(self.settings.waiters_threshold);
-        self.called.sort_unstable();
-        self.called.dedup();
-        self.called.retain(|&slot| {
+        self.called.retain(|&(slot, at)| {
             let waiters = plane.locks.head(slot).map_or(0, |head| head.waiters);
-            if waiters < threshold {
+            let is_over = waiters < threshold && at.elapsed() >= REST;
+            if is_over {
                 plane.locks.answer_call(slot);
             }
-            waiters >= threshold
+            !is_over
         });
         Ok(waits)
     }

@@ -56,7 +56,7 @@ use crate::{
 
 /// How long a tick waits for what it has asked: then words stay unknown, and holders as they were, until the next one.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// How soon the next tick is when something is not settled yet.
+/// How soon the next tick is at the soonest, when the kernel side calls or something is not settled yet.
 const SOON: Duration = Duration::from_millis(100);
 /// Ticks in a row that come early.
 const MAX_EARLY: u32 = 5;
@@ -99,6 +99,8 @@ pub struct Watch {
     waker: Waker,
     /// Rung when a grace period is over, and when the namer has answered.
     bell: Waker,
+    /// The kernel side has called since the last tick.
+    is_called: bool,
     /// The last tick did without answers to what it had asked.
     is_behind: bool,
     began: Instant,
@@ -130,6 +132,7 @@ impl Watch {
             settings: settings.clone(),
             waker,
             bell,
+            is_called: false,
             is_behind: false,
             began: now,
             last: now,
@@ -156,7 +159,12 @@ impl Watch {
         loop {
             let left = self.due.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Ok(Why::Due);
+                let why = if self.is_called {
+                    Why::Crossed
+                } else {
+                    Why::Due
+                };
+                return Ok(why);
             }
             // While it naps, the ring buffer is not listened to.
             let ring = self.eyes.ring().filter(|_| nap.is_zero());
@@ -176,7 +184,8 @@ impl Watch {
             }
             if nap.is_zero() && rung.ring {
                 if self.drain() {
-                    return Ok(Why::Crossed);
+                    self.is_called = true;
+                    self.due = self.due.min(self.last + SOON);
                 }
                 nap = NAP;
             } else {
@@ -193,6 +202,7 @@ impl Watch {
         let now = Instant::now();
         let elapsed = now.saturating_duration_since(self.last);
         self.last = now;
+        self.is_called = false;
         self.drain();
         self.allowance = per(SAMPLES_PER_SECOND, self.allowance, elapsed);
         let tenths = self.began.elapsed().as_millis() / 100;

@@ -16,8 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_THREADS 4096
-#define MAX_WORDS 4096
+#define MAX_THREADS 65536
 #define MAX_CHILDREN 8192
 
 static pthread_mutex_t crowd = PTHREAD_MUTEX_INITIALIZER;
@@ -42,13 +41,13 @@ __attribute__((noinline)) static void *waits_for_crowd(void *unused) {
 static void start(pthread_t *thread, void *(*run)(void *), void *argument) {
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, 64 << 10);
+    pthread_attr_setstacksize(&attributes, 32 << 10);
     if (pthread_create(thread, &attributes, run, argument) != 0) abort();
 }
 
 // Two threads: one waits for a word to change, the other changes it, many times over.
 struct pair {
-    atomic_int words[MAX_WORDS];
+    atomic_int *words;
     int count;
     long rounds;
     atomic_int at;
@@ -79,6 +78,7 @@ static void change_in_turn(struct pair *pair, long pause_us) {
 
 static long handshake(int words, long rounds, long pause_us) {
     struct pair *pair = calloc(1, sizeof *pair);
+    pair->words = calloc(words, sizeof *pair->words);
     pair->count = words;
     pair->rounds = rounds;
     pthread_t thread;
@@ -86,6 +86,7 @@ static long handshake(int words, long rounds, long pause_us) {
     change_in_turn(pair, pause_us);
     pthread_join(thread, NULL);
     long waits = pair->waits;
+    free(pair->words);
     free(pair);
     return waits;
 }

@@ -556,25 +556,27 @@ impl Table {
         self.touch(index);
     }
 
-    /// After a view: rows without words go in two steps.
+    /// After a view: rows without words that were in it are kept until one is without them, the others go.
     fn close(&mut self) {
-        for index in std::mem::take(&mut self.fading) {
+        let mut without_words = std::mem::take(&mut self.fading);
+        without_words.append(&mut self.closing);
+        without_words.sort_unstable();
+        without_words.dedup();
+        for index in without_words {
             let Some(slot) = self.rows.get_mut(index as usize) else {
                 continue;
             };
-            // It may have got words again meanwhile, and lost them.
-            if let Some(row) = slot.take_if(|row| row.words.is_empty() && !row.is_listed) {
-                self.names.remove(&row.name);
-                self.free_rows.push(index);
-            }
-        }
-        for index in std::mem::take(&mut self.closing) {
-            if let Some(Some(row)) = self.rows.get_mut(index as usize)
-                && row.words.is_empty()
-                && row.is_listed
-            {
+            // It may have got words again meanwhile.
+            let Some(row) = slot.as_mut().filter(|row| row.words.is_empty()) else {
+                continue;
+            };
+            if row.is_listed {
                 row.is_listed = false;
                 self.fading.push(index);
+            } else {
+                self.names.remove(&row.name);
+                *slot = None;
+                self.free_rows.push(index);
             }
         }
     }
