@@ -7,6 +7,7 @@ use super::{
     key::{self, Subject},
     level::ns,
     life::Now,
+    pile::Name,
     settings::Settings,
     text::{self, Over},
 };
@@ -215,6 +216,12 @@ impl Open {
             }
             incident.snapshots.push(snapshot);
         }
+    }
+
+    /// The lock that it names.
+    pub(super) fn name(&self) -> Option<Name> {
+        let lock = self.incident.lock.as_ref()?;
+        Some((self.process, lock.address))
     }
 
     pub(super) fn event(&self, change: Change) -> Event {
