@@ -141,7 +141,10 @@ impl Open {
             incident.comm.clone_from(&process.comm);
             incident.workload.clone_from(&process.workload);
         }
-        incident.lock = finding.row.and_then(|row| view.locks.get(row)).map(|row| lock(row));
+        incident.lock = finding
+            .row
+            .and_then(|row| view.locks.get(row))
+            .map(|row| lock(row));
         incident.waiters = finding.waiters;
         incident.waiters_peak = incident.waiters_peak.max(finding.waiters);
         incident.oldest_wait_ns = finding.oldest_ns;
