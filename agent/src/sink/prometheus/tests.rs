@@ -1,6 +1,7 @@
 //! Totals against a node that knows its own counts.
 
 mod hostile;
+mod incidents;
 mod node;
 mod property;
 
