@@ -13,6 +13,7 @@ use super::{
     key::{self, Key, Subject},
     level::ns,
     open::{self, Open},
+    pile::Name,
     settings::Settings,
     text::Over,
 };
@@ -20,7 +21,7 @@ use crate::model::{
     explanation::Explanation,
     health::HeldBack,
     incident::{Change, Event, HeldBackBy, Incident},
-    watch::{ProcessKey, View},
+    watch::View,
 };
 
 /// Views in which an incident must not be true before it is over: one may be wrong, or come very late.
@@ -100,13 +101,12 @@ impl Life {
         view: &View,
         settings: &Settings,
         now: Now,
-        waiters: impl Fn(ProcessKey, Option<u64>) -> u64,
     ) -> Vec<Event> {
         let mut events = Vec::new();
         self.budget.expire(settings, now.ns);
         self.refresh(findings, view, now);
         self.follow(now);
-        self.resolve(view, settings, now, waiters, &mut events);
+        self.resolve(view, settings, now, &mut events);
         self.give_up(settings, now, &mut events);
         let mut alerted = self.alerted();
         self.begin(findings, view, settings, now, &mut alerted, &mut events);
@@ -131,33 +131,32 @@ impl Life {
     /// The incident that has alerted stays open as long as another one of the same lock: nobody must read that it is
     /// over.
     fn follow(&mut self, now: Now) {
-        let followers = self
+        let follows =
+            |open: &&Open| open.is_true && open.incident.held_back == Some(HeldBackBy::SameLock);
+        let followers: HashMap<Subject, Incident> = self
             .open
             .values()
-            .filter(|open| open.is_true && open.incident.held_back == Some(HeldBackBy::SameLock));
-        let subjects: HashSet<Subject> = followers
-            .flat_map(|open| open.subjects.iter().copied())
+            .filter(follows)
+            .flat_map(|open| {
+                open.subjects
+                    .iter()
+                    .map(|&subject| (subject, &open.incident))
+            })
+            .map(|(subject, incident)| (subject, incident.clone()))
             .collect();
-        if subjects.is_empty() {
+        if followers.is_empty() {
             return;
         }
-        let leads = |open: &&mut Open| {
-            let mut of = open.subjects.iter();
-            open.incident.held_back.is_none() && of.any(|subject| subjects.contains(subject))
-        };
+        let leads = |open: &&mut Open| !open.is_true && open.incident.held_back.is_none();
         for open in self.open.values_mut().filter(leads) {
-            open.stays(now);
+            let mut subjects = open.subjects.iter();
+            if let Some(incident) = subjects.find_map(|subject| followers.get(subject)) {
+                open.stays_for(incident, now);
+            }
         }
     }
 
-    fn resolve(
-        &mut self,
-        view: &View,
-        settings: &Settings,
-        now: Now,
-        waiters: impl Fn(ProcessKey, Option<u64>) -> u64,
-        events: &mut Vec<Event>,
-    ) {
+    fn resolve(&mut self, view: &View, settings: &Settings, now: Now, events: &mut Vec<Event>) {
         let mut over: Vec<Key> = Vec::new();
         for (&key, open) in &mut self.open {
             let quiet_ns = now.ns.saturating_sub(open.true_ns);
@@ -171,15 +170,17 @@ impl Life {
             }
         }
         over.sort_unstable();
-        for key in over {
-            let Some(mut open) = self.open.remove(&key) else {
-                continue;
-            };
+        let over: Vec<(Key, Open)> = over
+            .into_iter()
+            .filter_map(|key| Some((key, self.open.remove(&key)?)))
+            .collect();
+        let waiters = waiters(over.iter().map(|(_, open)| open), view);
+        for (key, mut open) in over {
             if open.incident.held_back.is_none() {
                 self.budget.cool(key, settings, now.ns);
             }
-            let address = open.incident.lock.as_ref().map(|lock| lock.address);
-            open.incident.waiters = waiters(open.process, address);
+            let waiters = open.name().and_then(|name| waiters.get(&name));
+            open.incident.waiters = waiters.copied().unwrap_or_default();
             let why = if view.processes.contains_key(&open.process) {
                 Over::Passed
             } else {
@@ -327,4 +328,19 @@ impl Life {
         open.explain(explanation, snapshot, now_ns);
         Some(open.event(Change::Refreshed))
     }
+}
+
+/// How many still wait for the locks of these incidents.
+fn waiters<'a>(incidents: impl Iterator<Item = &'a Open>, view: &View) -> HashMap<Name, u64> {
+    let mut waiters: HashMap<_, u64> = incidents
+        .filter_map(|open| Some((open.name()?, 0)))
+        .collect();
+    if !waiters.is_empty() {
+        for lock in &view.locks {
+            if let Some(sum) = waiters.get_mut(&(lock.process, lock.address)) {
+                *sum = sum.saturating_add(lock.waiters);
+            }
+        }
+    }
+    waiters
 }

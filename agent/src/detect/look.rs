@@ -126,6 +126,10 @@ impl Memory {
 /// wait.
 #[derive(Debug)]
 pub(super) struct Gate {
+    /// Some rule counts waits of unknown kind.
+    pub count_unknown: bool,
+    /// Age of the longest wait from which a lock counts for its process.
+    summed_ns: u64,
     pairs: Vec<(u64, u64)>,
     /// Waits that are given up and begun again are young: waiters, and time without a hand-off.
     repeated: (u64, u64),
@@ -142,15 +146,19 @@ impl Gate {
         let mut pairs: Vec<(u64, u64)> = Vec::new();
         let mut repeated = (u64::MAX, u64::MAX);
         let mut followed = u64::MAX;
+        let mut summed_ns = u64::MAX;
+        let mut counts = false;
         for thresholds in rules.all() {
             let Thresholds {
-                count_unknown: _,
+                count_unknown,
                 parked,
                 stalled,
                 growing,
                 long_wait,
                 deadlock: _,
             } = thresholds;
+            counts |= count_unknown;
+            summed_ns = summed_ns.min(ns(parked.oldest));
             let low = |threshold| lower(threshold, percent);
             let floor = growing::floor(growing).min(low(growing.waiters));
             let still_ns = ns(stalled.r#for);
@@ -167,6 +175,8 @@ impl Gate {
         pairs.sort_unstable();
         pairs.dedup();
         Self {
+            count_unknown: counts,
+            summed_ns,
             pairs,
             repeated,
             followed,
@@ -182,6 +192,11 @@ impl Gate {
             && pile.waiters >= waiters
             && pile.handed_on_ns.is_none_or(|ago_ns| ago_ns >= without_ns);
         is_repeated || self.pairs.iter().any(reaches)
+    }
+
+    /// Whether a lock counts for its process.
+    pub(super) const fn sums(&self, pile: &Pile) -> bool {
+        pile.oldest_ns >= self.summed_ns
     }
 
     /// Whether a lock may keep its place.
