@@ -73,7 +73,14 @@ impl Conn {
     }
 
     fn next(&self, time: Duration, why: Cut) {
-        self.0.cutoff.send_replace(after(time, why));
+        self.0.cutoff.send_if_modified(|cutoff| {
+            // Who was cut off stays so.
+            let goes_on = cutoff.why != Cut::Behind;
+            if goes_on {
+                *cutoff = after(time, why);
+            }
+            goes_on
+        });
     }
 
     fn requested(&self) {

@@ -24,7 +24,7 @@ use super::{
     conn::{Conn, Endless},
     error::Error,
     router::App,
-    stats::{Cut, Refused, Stats},
+    stats::{Cut, Place, Refused, Stats},
 };
 use crate::model::incident::{Change, Event};
 
@@ -37,7 +37,7 @@ pub async fn stream(
 ) -> Result<Response, Error> {
     let limits = app.access().limits.clone();
     let stats = Arc::clone(&app.state.stats);
-    let Some(place) = Place::take(&stats, limits.streams) else {
+    let Some(place) = Place::take(&stats, |stats| &stats.streams, limits.streams) else {
         stats.refused(Refused::Streams);
         let text = format!("{} event streams are open already", limits.streams);
         return Err(Error::new(StatusCode::SERVICE_UNAVAILABLE, text));
@@ -105,21 +105,5 @@ impl Forward {
         let queued = self.queue.max_capacity() - self.queue.capacity();
         self.stats.dropped(lost + queued as u64);
         self.conn.cut(Cut::Behind);
-    }
-}
-
-/// A place among the streams that may be open at once.
-struct Place(Arc<Stats>);
-
-impl Place {
-    fn take(stats: &Arc<Stats>, limit: usize) -> Option<Self> {
-        let taken = stats.streams.take(limit);
-        taken.then(|| Self(Arc::clone(stats)))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.streams.give_back();
     }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{error::Error, router::App};
 use crate::model::{
-    health::{Health, Level, Loop},
+    health::{Level, Loop},
     plan::{self, PlanEntry},
 };
 
@@ -28,7 +28,7 @@ struct Livez {
 
 /// 200 while every loop has beaten within its patience, else 503 with the names of those that have not.
 pub async fn livez(State(app): State<Arc<App>>) -> Result<Response, Error> {
-    let health = health(&app).await?;
+    let health = app.health().await?;
     let late: Vec<String> = health
         .loops
         .iter()
@@ -63,7 +63,7 @@ struct Readyz {
 /// much is done.
 pub async fn readyz(State(app): State<Arc<App>>) -> Result<Response, Error> {
     let view = app.state.sources.view.borrow().clone();
-    let cost = health(&app).await?.cost;
+    let cost = app.health().await?.cost;
     let plan = view.as_ref().map_or(&[][..], |view| &view.plan);
     let body = Readyz {
         schema: "holdup.readyz/v1",
@@ -84,9 +84,4 @@ const fn status(good: bool) -> StatusCode {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     }
-}
-
-async fn health(app: &App) -> Result<Health, Error> {
-    let health = Arc::clone(&app.state.sources.health);
-    app.work(move || health()).await
 }

@@ -21,7 +21,7 @@ use super::{
     router::{self, App},
     settings::Settings,
     state::State,
-    stats::{Refused, Stats},
+    stats::{Place, Refused, Stats},
 };
 
 /// Longest queue of connections that the kernel has accepted and we have not.
@@ -108,11 +108,12 @@ pub async fn serve(
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     let access = Arc::clone(&access.read().unwrap_or_else(PoisonError::into_inner));
-                    match Place::take(&state.stats, access.limits.connections) {
+                    let limit = access.limits.connections;
+                    match Place::take(&state.stats, |stats| &stats.connections, limit) {
                         Some(place) => {
                             let (router, stopping) = (router.clone(), stopping.clone());
                             connections.spawn(async move {
-                                conn::serve(stream, router, access, &place.0, stopping).await;
+                                conn::serve(stream, router, access, place.stats(), stopping).await;
                             });
                         }
                         None => refuse(&stream, &access, &state.stats),
@@ -144,22 +145,6 @@ fn reload(access: &RwLock<Arc<Access>>, settings: &Settings) {
     match Access::load(settings) {
         Ok(new) => *access.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new),
         Err(error) => tracing::warn!(%error, "the new settings of the server are refused"),
-    }
-}
-
-/// A connection's place among those that may be open at once.
-struct Place(Arc<Stats>);
-
-impl Place {
-    fn take(stats: &Arc<Stats>, limit: usize) -> Option<Self> {
-        let taken = stats.connections.take(limit);
-        taken.then(|| Self(Arc::clone(stats)))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.connections.give_back();
     }
 }
 

@@ -18,9 +18,6 @@ pub mod settings;
 mod state;
 mod stats;
 
-#[cfg(test)]
-mod tests;
-
 pub use access::Access;
 pub use listen::{Error, bind, serve};
 pub use settings::Settings;

@@ -23,6 +23,7 @@ use super::{
     events, health, metrics, state,
     stats::Refused,
 };
+use crate::model::health::Health;
 
 /// What every handler gets.
 pub struct App {
@@ -30,6 +31,7 @@ pub struct App {
     pub(super) access: Arc<RwLock<Arc<Access>>>,
     pub(super) stopping: watch::Receiver<bool>,
     workers: Arc<Semaphore>,
+    probes: Arc<Semaphore>,
 }
 
 impl App {
@@ -44,6 +46,7 @@ impl App {
             access,
             stopping,
             workers: Arc::new(Semaphore::new(WORKERS)),
+            probes: Arc::new(Semaphore::new(PROBES)),
         }
     }
 
@@ -60,7 +63,24 @@ impl App {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let Ok(permit) = Arc::clone(&self.workers).try_acquire_owned() else {
+        self.on_thread(&self.workers, work).await
+    }
+
+    /// How the agent is. Has threads of its own: that requests are stuck does not make the agent dead.
+    ///
+    /// # Errors
+    /// Too many ask, or it panicked.
+    pub(super) async fn health(&self) -> Result<Health, Error> {
+        let health = Arc::clone(&self.state.sources.health);
+        self.on_thread(&self.probes, move || health()).await
+    }
+
+    async fn on_thread<T: Send + 'static>(
+        &self,
+        limit: &Arc<Semaphore>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let Ok(permit) = Arc::clone(limit).try_acquire_owned() else {
             self.state.stats.refused(Refused::Busy);
             return Err(Error::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -83,6 +103,8 @@ impl App {
 
 /// Requests that may be worked on at once.
 const WORKERS: usize = 32;
+/// Questions for the agent's health that may be answered at once.
+const PROBES: usize = 8;
 
 /// What a probe must reach without a token.
 const OPEN: [&str; 2] = ["/livez", "/readyz"];

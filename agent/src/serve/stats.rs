@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -115,25 +115,43 @@ fn named(names: &[&'static str], counters: &[AtomicU64]) -> Vec<(&'static str, u
     names.iter().copied().zip(counts).collect()
 }
 
-/// How many there are now, with an upper limit.
+/// How many there are now.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicU64);
 
 impl Gauge {
-    /// Takes a place if there are fewer than `limit`; it is given back when the value is dropped.
-    pub fn take(&self, limit: usize) -> bool {
+    fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A place among those that may be there at once. Given back when it is dropped.
+#[derive(Debug)]
+pub struct Place {
+    stats: Arc<Stats>,
+    of: fn(&Stats) -> &Gauge,
+}
+
+impl Place {
+    /// One of `limit`, if there is one left.
+    pub fn take(stats: &Arc<Stats>, of: fn(&Stats) -> &Gauge, limit: usize) -> Option<Self> {
         let limit = limit as u64;
         let more = |count| (count < limit).then_some(count + 1);
-        self.0.fetch_update(Relaxed, Relaxed, more).is_ok()
+        let taken = of(stats).0.fetch_update(Relaxed, Relaxed, more);
+        taken.is_ok().then(|| Self {
+            stats: Arc::clone(stats),
+            of,
+        })
     }
 
-    /// Gives a place back.
-    pub fn give_back(&self) {
-        self.0.fetch_sub(1, Relaxed);
+    /// Where it is counted.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
     }
+}
 
-    /// How many are taken.
-    pub fn get(&self) -> u64 {
-        self.0.load(Relaxed)
+impl Drop for Place {
+    fn drop(&mut self) {
+        (self.of)(&self.stats).0.fetch_sub(1, Relaxed);
     }
 }

@@ -2,13 +2,13 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
-use axum::{
-    Json,
-    extract::{Query, State, rejection::QueryRejection},
-};
+use axum::{Json, extract::State};
 use serde::Deserialize;
 
-use super::page::{Page, Window};
+use super::{
+    page::{Page, Who, Window},
+    params::Params,
+};
 use crate::{
     model::incident::{Incident, Status},
     proc::time::rfc3339,
@@ -18,42 +18,34 @@ use crate::{
 /// Which incidents.
 #[derive(Debug, Default, Deserialize)]
 pub struct Filter {
-    pid: Option<u32>,
-    comm: Option<String>,
     status: Option<Status>,
-    limit: Option<usize>,
-    #[serde(default)]
-    offset: usize,
 }
 
 /// Those that match: open ones first, then the newest.
 pub async fn list(
     State(app): State<Arc<App>>,
-    query: Result<Query<Filter>, QueryRejection>,
+    Params(who): Params<Who>,
+    Params(window): Params<Window>,
+    Params(filter): Params<Filter>,
 ) -> Result<Json<Page<Incident>>, Error> {
-    let Query(filter) = query.map_err(|error| Error::bad_request(error.body_text()))?;
     let at = app.state.sources.view.borrow().as_ref().map(|view| view.at);
     let incidents = app.state.sources.incidents.borrow().clone();
-    app.work(move || Json(page(at.map(rfc3339), &incidents, &filter)))
+    app.work(move || Json(page(at.map(rfc3339), &incidents, &who, &filter, window)))
         .await
 }
 
-fn page(at: Option<String>, incidents: &[Incident], filter: &Filter) -> Page<Incident> {
+fn page(
+    at: Option<String>,
+    incidents: &[Incident],
+    who: &Who,
+    filter: &Filter,
+    window: Window,
+) -> Page<Incident> {
     let matching = incidents
         .iter()
-        .filter(|incident| filter.pid.is_none_or(|pid| pid == incident.pid))
-        .filter(|incident| {
-            filter
-                .comm
-                .as_ref()
-                .is_none_or(|comm| *comm == incident.comm)
-        })
+        .filter(|incident| who.is(incident.pid, Some(&incident.comm)))
         .filter(|incident| filter.status.is_none_or(|status| status == incident.status))
         .collect();
-    let window = Window {
-        limit: filter.limit,
-        offset: filter.offset,
-    };
     fn order(incident: &Incident) -> (bool, Reverse<&str>, &str) {
         (
             incident.status == Status::Resolved,

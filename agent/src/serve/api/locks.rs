@@ -2,13 +2,13 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
-use axum::{
-    Json,
-    extract::{Query, State, rejection::QueryRejection},
-};
+use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 
-use super::page::{Page, Window};
+use super::{
+    page::{Page, Who, Window},
+    params::Params,
+};
 use crate::{
     model::{
         Holder, Kind, Outcomes, hex,
@@ -101,39 +101,31 @@ impl Entry {
     }
 }
 
-/// Which locks.
+/// Which lock.
 #[derive(Debug, Default, Deserialize)]
 pub struct Filter {
-    pid: Option<u32>,
-    comm: Option<String>,
     id: Option<String>,
-    limit: Option<usize>,
-    #[serde(default)]
-    offset: usize,
 }
 
 /// Those that match: kinds that somebody holds before idle ones, most waiters first.
 pub async fn list(
     State(app): State<Arc<App>>,
-    query: Result<Query<Filter>, QueryRejection>,
+    Params(who): Params<Who>,
+    Params(window): Params<Window>,
+    Params(filter): Params<Filter>,
 ) -> Result<Json<Page<Entry>>, Error> {
-    let Query(filter) = query.map_err(|error| Error::bad_request(error.body_text()))?;
     let view = app.state.sources.view.borrow().clone();
-    app.work(move || Json(page(view.as_deref(), &filter))).await
+    app.work(move || Json(page(view.as_deref(), &who, &filter, window)))
+        .await
 }
 
-fn page(view: Option<&View>, filter: &Filter) -> Page<Entry> {
+fn page(view: Option<&View>, who: &Who, filter: &Filter, window: Window) -> Page<Entry> {
     let matching = view
         .into_iter()
         .flat_map(|view| view.locks.iter().map(move |lock| (view, lock)))
-        .filter(|(_, lock)| filter.pid.is_none_or(|pid| pid == lock.process.pid))
+        .filter(|(view, lock)| who.is(lock.process.pid, comm(view, lock)))
         .filter(|(_, lock)| filter.id.as_ref().is_none_or(|id| **id == *lock.id))
-        .filter(|(view, lock)| filter.comm.is_none() || filter.comm.as_deref() == comm(view, lock))
         .collect();
-    let window = Window {
-        limit: filter.limit,
-        offset: filter.offset,
-    };
     let order = |lock: &Lock| {
         let wait_ns = lock.counts.as_ref().map_or(0, |counts| counts.wait_ns);
         (

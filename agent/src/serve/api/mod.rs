@@ -3,6 +3,7 @@
 pub mod incidents;
 pub mod locks;
 pub mod page;
+pub mod params;
 pub mod processes;
 pub mod snapshots;
 pub mod verdict;

@@ -17,6 +17,24 @@ pub struct Window {
     pub offset: usize,
 }
 
+/// Whose entries are asked for.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Who {
+    /// Of the process with this id.
+    pub pid: Option<u32>,
+    /// Of processes of this name.
+    pub comm: Option<String>,
+}
+
+impl Who {
+    /// Whether it is about this process; the name of one that is gone is not known.
+    pub fn is(&self, pid: u32, comm: Option<&str>) -> bool {
+        self.pid.is_none_or(|wanted| wanted == pid)
+            && (self.comm.is_none() || self.comm.as_deref() == comm)
+    }
+}
+
 /// A part of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page<T> {

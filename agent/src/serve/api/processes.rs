@@ -2,13 +2,13 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
-use axum::{
-    Json,
-    extract::{Query, State, rejection::QueryRejection},
-};
+use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 
-use super::page::{Page, Window};
+use super::{
+    page::{Page, Who, Window},
+    params::Params,
+};
 use crate::{
     model::{
         Kind,
@@ -38,27 +38,18 @@ pub struct Entry {
     pub waiters: u64,
 }
 
-/// Which processes.
-#[derive(Debug, Default, Deserialize)]
-pub struct Filter {
-    pid: Option<u32>,
-    comm: Option<String>,
-    limit: Option<usize>,
-    #[serde(default)]
-    offset: usize,
-}
-
 /// Those that match, most waiters first.
 pub async fn list(
     State(app): State<Arc<App>>,
-    query: Result<Query<Filter>, QueryRejection>,
+    Params(who): Params<Who>,
+    Params(window): Params<Window>,
 ) -> Result<Json<Page<Entry>>, Error> {
-    let Query(filter) = query.map_err(|error| Error::bad_request(error.body_text()))?;
     let view = app.state.sources.view.borrow().clone();
-    app.work(move || Json(page(view.as_deref(), &filter))).await
+    app.work(move || Json(page(view.as_deref(), &who, window)))
+        .await
 }
 
-fn page(view: Option<&View>, filter: &Filter) -> Page<Entry> {
+fn page(view: Option<&View>, who: &Who, window: Window) -> Page<Entry> {
     let mut sums: BTreeMap<ProcessKey, (u64, u64)> = BTreeMap::new();
     for lock in view.iter().flat_map(|view| &view.locks) {
         let (locks, waiters) = sums.entry(lock.process).or_default();
@@ -69,18 +60,8 @@ fn page(view: Option<&View>, filter: &Filter) -> Page<Entry> {
     let matching = view
         .into_iter()
         .flat_map(|view| view.processes.values())
-        .filter(|process| filter.pid.is_none_or(|pid| pid == process.key.pid))
-        .filter(|process| {
-            filter
-                .comm
-                .as_ref()
-                .is_none_or(|comm| *comm == process.comm)
-        })
+        .filter(|process| who.is(process.key.pid, Some(&process.comm)))
         .collect();
-    let window = Window {
-        limit: filter.limit,
-        offset: filter.offset,
-    };
     let order = |process: &&Process| (Reverse(sum(process).1), process.key);
     window.page(
         "holdup.processes/v1",

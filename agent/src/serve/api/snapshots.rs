@@ -10,7 +10,7 @@ use std::{
 use axum::{
     Json,
     body::Body,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{Path, State},
     http::{StatusCode, header},
     response::{IntoResponse as _, Response},
 };
@@ -18,7 +18,10 @@ use hyper::body::Bytes;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::page::{Page, Window};
+use super::{
+    page::{Page, Window},
+    params::Params,
+};
 use crate::serve::{error::Error, router::App, state::Stored};
 
 const CHUNK_BYTES: usize = 64 << 10;
@@ -30,9 +33,8 @@ const MAX_NAME: usize = 255;
 /// Newest first.
 pub async fn list(
     State(app): State<Arc<App>>,
-    query: Result<Query<Window>, QueryRejection>,
+    Params(window): Params<Window>,
 ) -> Result<Json<Page<Stored>>, Error> {
-    let Query(window) = query.map_err(|error| Error::bad_request(error.body_text()))?;
     let snapshots = Arc::clone(&app.state.sources.snapshots);
     let at = app.state.sources.view.borrow().as_ref().map(|view| view.at);
     let all = app.work(move || snapshots.list()).await?;

@@ -1,20 +1,27 @@
 //! `/api/v1/verdict`: made for a liveness probe, so that it fails open. Only `wedged` is 503.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use axum::{
     Json,
-    extract::{Query, State, rejection::QueryRejection},
+    extract::State,
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
 use serde::Deserialize;
 
+use super::params::Params;
 use crate::{
     model::verdict::{Health, SCHEMA, Selector, Verdict},
     proc::time::rfc3339,
     serve::{error::Error, router::App},
 };
+
+/// A Kubernetes probe that says nothing else waits for a second: no answer would count against the pod.
+const PATIENCE: Duration = Duration::from_millis(700);
 
 /// Whom it is about: exactly one of them.
 #[derive(Debug, Default, Deserialize)]
@@ -38,16 +45,15 @@ impl Target {
 /// 200 for healthy and unknown, 503 for wedged. 400 for a target that cannot be understood.
 pub async fn judge(
     State(app): State<Arc<App>>,
-    query: Result<Query<Target>, QueryRejection>,
+    Params(target): Params<Target>,
 ) -> Result<Response, Error> {
-    let Query(target) = query.map_err(|error| Error::bad_request(error.body_text()))?;
     let Some(selector) = target.selector() else {
         let text = "say whom it is about: one of ?pid=, ?cgroup= and ?pod=";
         return Err(Error::bad_request(text));
     };
     let judge = Arc::clone(&app.state.sources.verdict);
     // Less than the half of the response's time after which any other answer is given up with an error.
-    let patience = app.access().limits.response_timeout / 4;
+    let patience = PATIENCE.min(app.access().limits.response_timeout / 4);
     let judged = tokio::time::timeout(patience, app.work(move || judge(&selector))).await;
     let verdict = match judged {
         Ok(Ok(verdict)) => verdict,

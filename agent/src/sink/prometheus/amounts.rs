@@ -152,7 +152,7 @@ mod tests {
         let all = amounts.buckets(1);
         assert_eq!(all.len(), BUCKETS);
         assert_eq!(all[0], (0.000_001_024, 1));
-        assert_eq!(all[32].0, 4398.046_511_104);
+        assert_eq!(all[32].0, 4_398.046_511_104);
         assert_eq!(all[33], (f64::INFINITY, 1 << 33));
         for step in 1..=16 {
             let buckets = amounts.buckets(step);
@@ -167,7 +167,7 @@ mod tests {
                 assert_eq!(cumulative, exact, "step {step}, le {le}");
             }
             assert_eq!(buckets.last().unwrap().0, f64::INFINITY);
-            assert_eq!(buckets[buckets.len() - 2].0, 4398.046_511_104);
+            assert_eq!(buckets[buckets.len() - 2].0, 4_398.046_511_104);
         }
         assert_eq!(amounts.buckets(2).len(), 18);
     }

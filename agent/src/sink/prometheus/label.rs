@@ -16,8 +16,7 @@ pub const OTHER: &str = "other";
 /// `text` as a label value: of bounded length and on one line. Quotes are the encoder's business. An empty label would be
 /// none, hence `unknown`.
 pub fn bounded(text: &str) -> Arc<str> {
-    let is_fine = |text: &str| !text.is_empty() && !text.contains(char::is_control);
-    if text.len() <= MAX_CHARS && is_fine(text) {
+    if is_fine(text) {
         return text.into();
     }
     let printable = |char: char| if char.is_control() { '\u{fffd}' } else { char };
@@ -30,6 +29,19 @@ pub fn bounded(text: &str) -> Arc<str> {
         value.push('…');
     }
     value.into()
+}
+
+/// The same without a copy of what is fine as it is.
+pub fn bounded_arc(text: &Arc<str>) -> Arc<str> {
+    if is_fine(text) {
+        Arc::clone(text)
+    } else {
+        bounded(text)
+    }
+}
+
+fn is_fine(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_CHARS && !text.contains(char::is_control)
 }
 
 /// Whose series it is: a process name where it runs. Processes that agree in this share their series.

@@ -19,6 +19,7 @@ mod exposition;
 mod label;
 mod own;
 mod owner;
+mod rows;
 mod scrape;
 mod series;
 mod settings;

@@ -97,11 +97,14 @@ impl Owners {
                 None => strangers.push((name, process)),
             }
         }
+        let mut is_full = false;
         for (name, process) in strangers {
             let place = match self.by_name.get(&name) {
                 Some(&place) => place,
+                None if is_full => OTHER,
                 None => self.place(name, now, &mut retired),
             };
+            is_full |= place == OTHER;
             self.folded += u64::from(place == OTHER);
             self.sit(process, place, now, &mut places);
         }

@@ -4,8 +4,9 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     amounts::Amounts,
-    label::{self, bounded},
+    label::{self, bounded_arc},
     owner::OTHER,
+    rows::Row,
 };
 use crate::model::{Kind, watch::Lock};
 
@@ -71,7 +72,9 @@ impl Series {
     }
 
     fn is_of(&self, owner: u32, lock: &Lock) -> bool {
-        self.key.owner == owner && self.key.kind == lock.kind && *self.raw == *lock.id
+        self.key.owner == owner
+            && self.key.kind == lock.kind
+            && (Arc::ptr_eq(&self.raw, &lock.id) || *self.raw == *lock.id)
     }
 
     /// What the top is chosen by. Old waits fade, so that a lock that has been slow for months does not hide one that hangs
@@ -80,17 +83,16 @@ impl Series {
         self.recent_ns.saturating_add(self.going_on_ns)
     }
 
-    fn see(&mut self, lock: &Lock, at_ns: u64, finished_ns: u64) {
-        let age_ns = lock.oldest_wait_ns(at_ns).unwrap_or(0);
-        let going_on_ns = lock.waiters.saturating_mul(age_ns);
+    /// Counts a lock in, which was waited for `finished_ns` since the last tick.
+    pub fn see(&mut self, row: &Row, at_ns: u64, finished_ns: u64) {
+        let since_ns = row.oldest_since_ns;
+        let age_ns = since_ns.map_or(0, |since_ns| at_ns.saturating_sub(since_ns));
+        let going_on_ns = row.waiters.saturating_mul(age_ns);
         self.recent_ns = self.recent_ns.saturating_add(finished_ns);
         self.going_on_ns = self.going_on_ns.saturating_add(going_on_ns);
         self.locks += 1;
-        self.waiters += lock.waiters;
-        self.oldest_since_ns = earliest(self.oldest_since_ns, lock.oldest_since_ns);
-        if self.site.is_none() {
-            self.site = lock.site.as_deref().map(bounded);
-        }
+        self.waiters += row.waiters;
+        self.oldest_since_ns = earliest(self.oldest_since_ns, since_ns);
     }
 }
 
@@ -118,13 +120,6 @@ impl All {
         }
     }
 
-    /// Counts `lock` in, which was waited for `finished_ns` since the last tick.
-    pub fn see(&mut self, place: u32, lock: &Lock, at_ns: u64, finished_ns: u64) {
-        if let Some(series) = self.get_mut(place) {
-            series.see(lock, at_ns, finished_ns);
-        }
-    }
-
     /// Where `lock` belongs. `before` is where it was in the last tick: saves making the labels again.
     pub fn place(&mut self, owner: u32, lock: &Lock, before: Option<u32>) -> u32 {
         let same = |place: &u32| self.get(*place).is_some_and(|one| one.is_of(owner, lock));
@@ -134,7 +129,7 @@ impl All {
         let key = Key {
             owner,
             kind: lock.kind,
-            id: bounded(&lock.id),
+            id: bounded_arc(&lock.id),
         };
         if let Some(&place) = self.by_key.get(&key) {
             return place;

@@ -7,8 +7,10 @@ use std::{
 
 use super::{
     amounts::Amounts,
+    label::bounded_arc,
     own::Own,
     owner::{Now, OTHER, Owner, Owners, Rest},
+    rows::{self, NONE, Row},
     series::{All, Shown, earliest},
     settings::Settings,
     top::top,
@@ -18,35 +20,6 @@ use crate::model::{
     incident::Event,
     watch::{Counts, Lock, ProcessKey, View},
 };
-
-/// Names a lock within one tick and the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    process: ProcessKey,
-    address: u64,
-    kind: Kind,
-}
-
-/// Where a lock was last.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    tick: u64,
-    /// In that tick's view.
-    position: u32,
-    /// [`NONE`] for a kind that is not counted.
-    series: u32,
-}
-
-/// A lock of this tick.
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    /// [`NONE`] for a kind that is not counted.
-    series: u32,
-    /// In the last tick's view; [`NONE`] when it is new.
-    before: u32,
-}
-
-const NONE: u32 = u32::MAX;
 
 /// Everything that `/metrics` tells, bounded by [`Settings`] and by the number of locks in a view.
 #[derive(Debug)]
@@ -64,9 +37,12 @@ pub struct Totals {
     pub(super) counting: bool,
     pub(super) own: Own,
     now: Now,
-    index: HashMap<Key, Entry>,
     /// The last tick. Whoever made it has it too, so that it costs nothing.
     previous: Option<Arc<View>>,
+    /// Its locks, in its order.
+    rows: Vec<Row>,
+    /// Places of its processes.
+    places: HashMap<ProcessKey, u32>,
 }
 
 impl Totals {
@@ -83,8 +59,9 @@ impl Totals {
             counting: false,
             own: Own::default(),
             now: Now::default(),
-            index: HashMap::new(),
             previous: None,
+            rows: Vec::new(),
+            places: HashMap::new(),
         }
     }
 
@@ -117,63 +94,75 @@ impl Totals {
             at_ns: view.at_ns,
         };
         self.series.clear(passed_ns);
-        let owners = self.find_owners(view);
+        let same_owners = self.find_owners(view);
         let previous = self.previous.take();
         let old = previous.as_ref().map_or(&[][..], |view| &view.locks);
-        let seen = self.find_locks(&view.locks, &owners, old);
+        let matched = rows::matched(old, &view.locks);
+        let rows = self.find_rows(&view.locks, old, &matched, same_owners);
         self.choose();
-        self.count(&view.locks, &seen, old);
-        self.expire();
+        self.hide_old();
+        self.count(&rows, &view.locks, old, &matched);
+        self.rows = rows;
+        self.forget();
         self.own.loss(&view.loss);
         let counts = view.locks.iter().any(|lock| lock.counts.is_some());
         self.counting = counts || (view.locks.is_empty() && self.counting);
         self.previous = Some(Arc::clone(view));
     }
 
-    fn find_owners(&mut self, view: &View) -> HashMap<ProcessKey, u32> {
+    /// Finds everybody's place, and whether it is the one that each had before.
+    fn find_owners(&mut self, view: &View) -> bool {
         let (places, retired) = self.owners.seen(view.processes.values(), self.now);
         self.retire(&retired);
-        places
+        let mut before = self.places.iter();
+        let same = before.all(|(key, place)| places.get(key).is_none_or(|now| now == place));
+        self.places = places;
+        same && retired.is_empty()
     }
 
-    /// Finds each lock's series and what it was in the last tick, and rates the series.
-    fn find_locks(
+    /// Finds each lock's series, and rates the series.
+    fn find_rows(
         &mut self,
         locks: &[Arc<Lock>],
-        owners: &HashMap<ProcessKey, u32>,
         old: &[Arc<Lock>],
-    ) -> Vec<Seen> {
-        let tick = self.now.tick;
-        let mut all_seen = Vec::with_capacity(locks.len());
-        for (position, lock) in (0..).zip(locks) {
-            let key = Key::of(lock);
-            let before = self.index.get(&key).copied();
-            let mut seen = Seen {
-                series: NONE,
-                before: before.map_or(NONE, |entry| entry.position),
+        matched: &[u32],
+        same_owners: bool,
+    ) -> Vec<Row> {
+        let mut rows = Vec::with_capacity(locks.len());
+        for (lock, &position) in locks.iter().zip(matched) {
+            let before = old.get(position as usize);
+            let last = self.rows.get(position as usize);
+            let row = match last.filter(|_| same_owners && is_same(before, lock)) {
+                Some(row) => *row,
+                None => self.row(lock, last.map(|row| row.series)),
             };
-            if is_counted(lock.kind) {
-                let owner = owners.get(&lock.process).copied().unwrap_or(OTHER);
-                let place = self
-                    .series
-                    .place(owner, lock, before.map(|entry| entry.series));
-                let finished_ns = finished_ns(lock, seen.before(old).and_then(counts));
-                self.series.see(place, lock, self.now.at_ns, finished_ns);
-                seen.series = place;
+            if let Some(series) = self.series.get_mut(row.series) {
+                let finished_ns = match before {
+                    Some(before) if Arc::ptr_eq(before, lock) => 0,
+                    before => finished_ns(lock, before.and_then(counts)),
+                };
+                series.see(&row, self.now.at_ns, finished_ns);
+                if series.site.is_none() {
+                    series.site = lock.site.as_ref().map(bounded_arc);
+                }
             }
-            let entry = Entry {
-                tick,
-                position,
-                series: seen.series,
-            };
-            self.index.insert(key, entry);
-            all_seen.push(seen);
+            rows.push(row);
         }
-        self.index.retain(|_, entry| entry.tick == tick);
-        if self.index.capacity() > 4 * self.index.len() + 1024 {
-            self.index.shrink_to(2 * self.index.len());
+        rows
+    }
+
+    fn row(&mut self, lock: &Lock, before: Option<u32>) -> Row {
+        let series = if is_counted(lock.kind) {
+            let owner = self.places.get(&lock.process).copied().unwrap_or(OTHER);
+            self.series.place(owner, lock, before)
+        } else {
+            NONE
+        };
+        Row {
+            series,
+            waiters: lock.waiters,
+            oldest_since_ns: lock.oldest_since_ns,
         }
-        all_seen
     }
 
     /// Gives the top a series each.
@@ -250,9 +239,9 @@ impl Totals {
     }
 
     /// Counts what happened since the last tick where it belongs.
-    fn count(&mut self, locks: &[Arc<Lock>], all_seen: &[Seen], old: &[Arc<Lock>]) {
-        for (lock, seen) in locks.iter().zip(all_seen) {
-            let Some(series) = self.series.get_mut(seen.series) else {
+    fn count(&mut self, rows: &[Row], locks: &[Arc<Lock>], old: &[Arc<Lock>], matched: &[u32]) {
+        for ((row, lock), &position) in rows.iter().zip(locks).zip(matched) {
+            let Some(series) = self.series.get_mut(row.series) else {
                 continue;
             };
             let amounts = if let Some(shown) = &mut series.shown {
@@ -261,26 +250,30 @@ impl Totals {
                 let Some(owner) = self.owners.get_mut(series.owner()) else {
                     continue;
                 };
-                let rest: &mut Rest = owner.rest.entry(lock.kind).or_default();
+                let rest: &mut Rest = owner.rest.entry(series.kind()).or_default();
                 rest.locks += 1;
-                rest.waiters += lock.waiters;
-                rest.oldest_since_ns = earliest(rest.oldest_since_ns, lock.oldest_since_ns);
+                rest.waiters += row.waiters;
+                rest.oldest_since_ns = earliest(rest.oldest_since_ns, row.oldest_since_ns);
                 &mut rest.amounts
             };
-            // A lock that has not changed is shared with the last view.
-            let before = seen.before(old).filter(|before| !Arc::ptr_eq(before, lock));
-            if let Some(now) = counts(lock) {
+            let before = old.get(position as usize);
+            // A lock that has not changed has nothing to add, and its memory need not be looked at.
+            if !is_same(before, lock)
+                && let Some(now) = counts(lock)
+            {
                 let amounts = amounts.get_or_insert_default();
-                if before.is_some() || seen.before == NONE {
-                    amounts.add_since(now, before.and_then(counts));
-                }
+                amounts.add_since(now, before.and_then(counts));
             }
         }
     }
 
-    fn expire(&mut self) {
-        let linger_ns = u64::try_from(self.settings.linger.as_nanos()).unwrap_or(u64::MAX);
-        let at_ns = self.now.at_ns;
+    fn linger_ns(&self) -> u64 {
+        u64::try_from(self.settings.linger.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Hides what has been out of the top for long. Before this tick is counted: its locks are in the rest then.
+    fn hide_old(&mut self) {
+        let (at_ns, linger_ns) = (self.now.at_ns, self.linger_ns());
         let top_ns = |place: u32| Some(self.series.get(place)?.shown.as_ref()?.top_ns);
         let is_old = |place: &u32| {
             top_ns(*place).is_some_and(|top_ns| at_ns.saturating_sub(top_ns) > linger_ns)
@@ -289,7 +282,11 @@ impl Totals {
         for place in old {
             self.hide(place);
         }
-        let gone = self.owners.expired(at_ns, linger_ns);
+    }
+
+    /// Drops owners that have been gone for long, and series that nobody needs.
+    fn forget(&mut self) {
+        let gone = self.owners.expired(self.now.at_ns, self.linger_ns());
         self.retire(&gone);
         self.series
             .sweep(|one| one.locks > 0 || one.shown.is_some());
@@ -320,21 +317,9 @@ impl Totals {
     }
 }
 
-impl Key {
-    const fn of(lock: &Lock) -> Self {
-        Self {
-            process: lock.process,
-            address: lock.address,
-            kind: lock.kind,
-        }
-    }
-}
-
-impl Seen {
-    /// The same lock in the last tick.
-    fn before(self, old: &[Arc<Lock>]) -> Option<&Arc<Lock>> {
-        old.get(self.before as usize)
-    }
+/// Whether a lock is the very one that it was in the last tick.
+fn is_same(before: Option<&Arc<Lock>>, lock: &Arc<Lock>) -> bool {
+    before.is_some_and(|before| Arc::ptr_eq(before, lock))
 }
 
 fn counts(lock: &Arc<Lock>) -> Option<&Counts> {
