@@ -27,10 +27,13 @@ use holdup::{
     probe::feature::Features,
     sink::{Document, Format, store, table},
 };
-use target::Target;
+use target::{Hung, Target};
 
 fn request(target: &Target) -> Request {
-    let waiters = target.waiters.len() as u64;
+    request_for(target.pid, target.address, target.waiters.len() as u64)
+}
+
+fn request_for(pid: u32, address: u64, waiters: u64) -> Request {
     let incident = Incident {
         schema: incident::SCHEMA.to_owned(),
         key: "test".to_owned(),
@@ -39,12 +42,12 @@ fn request(target: &Target) -> Request {
         opened_at: "2026-11-21T12:00:00.000Z".to_owned(),
         refreshed_at: "2026-11-21T12:00:00.000Z".to_owned(),
         resolved_at: None,
-        pid: target.pid,
+        pid,
         comm: "primitives".to_owned(),
         workload: Workload::default(),
         lock: Some(LockRef {
             id: "test".to_owned(),
-            address: target.address,
+            address,
             kind: Kind::Mutex,
             symbol: None,
             site: None,
@@ -174,6 +177,43 @@ fn over_the_ceiling_stacks_are_sampled_and_nobody_is_uncounted() {
     let says = |text: &str| notes.iter().any(|note| note.contains(text));
     assert!(says("1,002 threads are more than 500"), "{notes:?}");
     assert!(says("744 threads without a stack"), "{notes:?}");
+}
+
+/// Reading it never ends: the thread that does so is left behind, and no more of them than may be.
+#[test]
+fn a_process_that_cannot_be_read_costs_its_deadline_and_no_more() {
+    let hung = Hung::start();
+    let settings = Settings {
+        deadline: Duration::from_secs(3),
+        max_abandoned: 2,
+        ..Settings::default()
+    };
+    let collector = Collector::new(settings, Features::detect());
+    let note = |bundle: &Bundle| bundle.limits.notes.concat();
+    for left in 1..=2_usize {
+        let bundle = collector.collect(request_for(hung.pid(), 0, 1));
+        assert_eq!(bundle.snapshot, None);
+        assert!(
+            note(&bundle).contains("could not be read in time"),
+            "{:?}",
+            bundle.limits
+        );
+        assert_eq!(bundle.process.as_ref().unwrap().threads, Some(2));
+        assert_eq!(
+            (collector.abandoned(), collector.workers()),
+            (left as u64, left)
+        );
+    }
+    let bundle = collector.collect(request_for(hung.pid(), 0, 1));
+    assert!(note(&bundle).contains("2 threads are at work or were left behind"));
+    assert_eq!((collector.abandoned(), collector.workers()), (2, 2));
+    // They come back when it is gone.
+    drop(hung);
+    let end = Instant::now() + Duration::from_secs(60);
+    while collector.workers() > 0 {
+        assert!(Instant::now() < end, "they never came back");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]

@@ -70,38 +70,30 @@ fn threads_of(link: &Link) -> impl Iterator<Item = u32> {
     [thread(&link.from), thread(&link.to)].into_iter().flatten()
 }
 
-/// What makes threads alike, with their stack or without.
-#[derive(PartialEq, Eq, Hash)]
-struct Key {
-    pid: u32,
-    state: String,
-    syscall: Option<String>,
-    lock: Option<u64>,
-    frames: Vec<Frame>,
-}
+/// What makes threads alike: process, state, system call, lock, stack.
+type Key<'a> = (u32, &'a str, Option<&'a str>, Option<u64>, &'a [Frame]);
 
-impl Key {
-    fn of(thread: &mut Thread, with_stack: bool) -> Self {
-        if !with_stack {
-            thread.frames.clear();
-        }
-        Self {
-            pid: thread.pid,
-            state: thread.state.clone(),
-            syscall: thread.syscall.clone(),
-            lock: thread.lock,
-            frames: thread.frames.clone(),
-        }
-    }
+fn key(thread: &Thread) -> Key<'_> {
+    (
+        thread.pid,
+        &thread.state,
+        thread.syscall.as_deref(),
+        thread.lock,
+        &thread.frames,
+    )
 }
 
 fn fold(threads: Vec<Thread>, named: &HashSet<u32>) -> Vec<Thread> {
     let (mut kept, others): (Vec<Thread>, Vec<Thread>) =
         threads.into_iter().partition(|it| named.contains(&it.tid));
-    let mut places = group(others, true);
+    let mut places = group(others);
     places.sort_by_key(|group| Reverse(group.len()));
     let rare = places.split_off(places.len().min(PLACES));
-    places.extend(group(rare.into_iter().flatten().collect(), false));
+    let without_stack = rare.into_iter().flatten().map(|thread| Thread {
+        frames: Vec::new(),
+        ..thread
+    });
+    places.extend(group(without_stack.collect()));
     for mut group in places {
         // The oldest stand for the rest.
         group.sort_by_key(|thread| (Reverse(thread.since_ns), thread.tid));
@@ -122,14 +114,16 @@ fn fold(threads: Vec<Thread>, named: &HashSet<u32>) -> Vec<Thread> {
 }
 
 /// Groups in order of appearance.
-fn group(threads: Vec<Thread>, with_stack: bool) -> Vec<Vec<Thread>> {
+fn group(threads: Vec<Thread>) -> Vec<Vec<Thread>> {
+    let mut index_of: HashMap<Key<'_>, usize> = HashMap::new();
+    let mut place = |thread| {
+        let next = index_of.len();
+        *index_of.entry(key(thread)).or_insert(next)
+    };
+    let places: Vec<usize> = threads.iter().map(&mut place).collect();
     let mut groups: Vec<Vec<Thread>> = Vec::new();
-    let mut index_of: HashMap<Key, usize> = HashMap::new();
-    for mut thread in threads {
-        let index = *index_of
-            .entry(Key::of(&mut thread, with_stack))
-            .or_insert(groups.len());
-        match groups.get_mut(index) {
+    for (thread, place) in threads.into_iter().zip(places) {
+        match groups.get_mut(place) {
             Some(group) => group.push(thread),
             None => groups.push(vec![thread]),
         }
@@ -142,7 +136,7 @@ mod tests {
     use super::*;
     use crate::{
         model::Lock,
-        sink::{Report, fixture, stacks},
+        sink::{Format, Report, fixture, render, stacks, table},
     };
 
     /// As many threads as asked for, all like one of the fixture's that waits.
@@ -194,6 +188,25 @@ mod tests {
         assert_eq!(counts, [3_329, 3_329, 3_330]);
         // The one that holds the lock is there by its own name.
         assert!(snapshot.threads.iter().any(|thread| thread.tid == 4245));
+    }
+
+    #[test]
+    fn every_format_counts_those_that_are_not_listed() {
+        let mut snapshot = crowd(10_000, |_| 1);
+        thin(&mut snapshot);
+        let report = Report::Snapshot(snapshot);
+        let options = table::Options {
+            width: 80,
+            colour: false,
+            top: 20,
+        };
+        let text = |format| {
+            let bytes = render(&report, format, &options).unwrap();
+            String::from_utf8(bytes).unwrap()
+        };
+        assert!(text(Format::Dot).contains("10,000 threads"));
+        assert!(text(Format::Html).contains("10,000 threads"));
+        assert!(text(Format::Table).contains("and 9,999 more"));
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! The end-to-end tests' workload with one mutex, as a target of our own.
+//! Targets: the end-to-end tests' workload with one mutex, and a process that cannot be read.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
+    sync::OnceLock,
 };
 
 use serde_json::Value;
@@ -63,18 +64,50 @@ fn event(lines: &mut BufReader<ChildStdout>, name: &str) -> Value {
     value
 }
 
-fn compile() -> PathBuf {
-    static PROGRAM: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
-    let compile = || {
-        let workloads = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/workloads");
-        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("evidence-primitives");
-        let status = Command::new("gcc")
-            .args(["-O1", "-g", "-pthread", "-o"])
-            .args([&program, &workloads.join("primitives.c")])
-            .status()
+/// A process whose memory cannot be read; killed when dropped.
+pub struct Hung(Child);
+
+impl Hung {
+    /// Starts one.
+    pub fn start() -> Self {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/evidence/hung.c");
+        let mut child = Command::new(build("evidence-hung", &source))
+            .stdout(Stdio::piped())
+            .spawn()
             .unwrap();
-        assert!(status.success());
-        program
-    };
-    PROGRAM.get_or_init(compile).clone()
+        let mut line = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        lines.read_line(&mut line).unwrap();
+        assert_eq!(line, "hung\n");
+        Self(child)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Hung {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn compile() -> PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/workloads/primitives.c");
+    let program = PROGRAM.get_or_init(|| build("evidence-primitives", &source));
+    program.clone()
+}
+
+fn build(name: &str, source: &Path) -> PathBuf {
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let status = Command::new("gcc")
+        .args(["-O1", "-g", "-pthread", "-o"])
+        .args([&program, source])
+        .status()
+        .unwrap();
+    assert!(status.success());
+    program
 }

@@ -168,3 +168,52 @@ fn row(page: &mut Page, lock: &Recorded, counts: &Counts, columns: usize) {
     });
     page.detail("", &last, Style::Dim);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::bundle::Flight,
+        sink::{fixture, golden},
+    };
+
+    const OPTIONS: Options = Options {
+        width: 80,
+        colour: false,
+        top: 20,
+    };
+
+    #[test]
+    fn golden_table() {
+        golden::check("bundle.txt", &render(&fixture::bundle(), &OPTIONS));
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let mut bundle = fixture::bundle();
+        bundle.snapshot = None;
+        bundle.process = None;
+        bundle.cgroup = None;
+        bundle.flight = Flight::default();
+        bundle.locks.clear();
+        bundle.limits.notes = vec!["no snapshot: it hangs".to_owned()];
+        golden::check("bundle-bare.txt", &render(&bundle, &OPTIONS));
+    }
+
+    #[test]
+    fn hostile_words_stay_in_their_lines() {
+        let mut bundle = fixture::bundle();
+        let hostile = "\u{1b}[2J\n".repeat(100_000);
+        bundle.incident.comm.clone_from(&hostile);
+        bundle.incident.text.clone_from(&hostile);
+        bundle.incident.workload.unit = Some(hostile.clone());
+        bundle.limits.notes = vec![hostile.clone(); 1000];
+        bundle.locks[0].symbol = Some(hostile.clone());
+        let losses = (0..1000).map(|n| (format!("{n}{hostile}"), 1));
+        bundle.loss = losses.take(20).collect();
+        let text = render(&bundle, &OPTIONS);
+        assert!(!text.contains('\u{1b}'));
+        assert!(text.lines().all(|line| text::width(line) <= 80));
+        assert!(text.lines().count() < 1000);
+    }
+}
