@@ -24,10 +24,17 @@ const CONFIGURATION: &str = "[containers]\n\
 /// Name of the image.
 const IMAGE: &str = "holdup";
 
-/// podman, and one pod's worth of control groups.
+/// Where the kubelet's cgroupfs driver has the pods: the agent's is burstable, the other one asks for nothing.
+const AGENT_GROUPS: &str = "kubepods/burstable";
+const PROGRAM_GROUPS: &str = "kubepods/besteffort";
+
+/// podman, and the control groups of two pods.
 #[derive(Debug)]
 pub struct Podman {
     scratch: Scratch,
+    /// `kubepods/CLASS/podUID`
+    agent_group: PathBuf,
+    program_group: PathBuf,
     pod_uid: String,
 }
 
@@ -39,9 +46,12 @@ impl Podman {
     pub fn with_image(containerfile: &Path, binary: &Path) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let uid = |kind: u32| format!("{:08x}-0000-4000-{kind}-{count:012x}", process::id());
         let podman = Self {
             scratch: Scratch::new()?,
-            pod_uid: format!("{:08x}-0000-4000-8000-{count:012x}", process::id()),
+            agent_group: Path::new(AGENT_GROUPS).join(format!("pod{}", uid(8000))),
+            program_group: Path::new(PROGRAM_GROUPS).join(format!("pod{}", uid(9000))),
+            pod_uid: uid(9000),
         };
         fs::write(podman.scratch.join("containers.conf"), CONFIGURATION)?;
         let context = podman.folder("context")?;
@@ -53,7 +63,7 @@ impl Podman {
         Ok(podman)
     }
 
-    /// Uid of the pod in whose control group containers are run, as the kubelet's cgroupfs driver spells it.
+    /// Uid of the pod that [`Self::run_program`] runs in.
     #[must_use]
     pub fn pod_uid(&self) -> &str {
         &self.pod_uid
@@ -75,18 +85,18 @@ impl Podman {
     /// # Errors
     /// When the specification lacks what it must have.
     pub fn run(&self, pod: &Value, options: &[&str], arguments: &[&str]) -> Result<Command> {
-        let mut command = self.container();
+        let mut command = self.container(&self.agent_group);
         command.arg("--read-only-tmpfs=false");
         command.args(self.flags(pod)?).args(options);
         command.arg(IMAGE).args(arguments).stdin(Stdio::null());
         Ok(command)
     }
 
-    /// Runs another, statically linked program in a container beside it, as a child that can be talked to. It sees its
-    /// own process id as everybody does.
+    /// Runs another, statically linked program in another pod, as a child that can be talked to. It sees its own process
+    /// id as everybody does.
     #[must_use]
     pub fn run_program(&self, program: &Path, arguments: &[&str]) -> Command {
-        let mut command = self.container();
+        let mut command = self.container(&self.program_group);
         command.args(["--interactive", "--pid=host", "--network=none"]);
         command.arg(format!("--volume={}:/program:ro", program.display()));
         command
@@ -95,13 +105,10 @@ impl Podman {
         command
     }
 
-    fn container(&self) -> Command {
+    fn container(&self, group: &Path) -> Command {
         let mut command = self.command();
         command.args(["run", "--rm", "--quiet"]);
-        command.arg(format!(
-            "--cgroup-parent=/kubepods/burstable/pod{}",
-            self.pod_uid
-        ));
+        command.arg(format!("--cgroup-parent=/{}", group.display()));
         command
     }
 
@@ -175,21 +182,19 @@ impl Drop for Podman {
         let _ = run(self
             .command()
             .args(["rm", "--all", "--force", "--time", "0"]));
-        remove_groups(&self.pod_uid);
+        remove_groups(&[&self.agent_group, &self.program_group]);
     }
 }
 
 /// Removes what containers left in every hierarchy. The kubelet's own groups stay when somebody else is in them.
-fn remove_groups(pod_uid: &str) {
+fn remove_groups(pods: &[&Path]) {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let fields = mounts.lines().map(|line| line.split(' '));
     let points = fields.filter_map(|mut fields| {
         let point = fields.nth(1)?;
         fields.next()?.starts_with("cgroup").then_some(point)
     });
-    for point in points {
-        let pods = Path::new(point).join("kubepods/burstable");
-        let pod = pods.join(format!("pod{pod_uid}"));
+    for pod in points.flat_map(|point| pods.iter().map(move |pod| Path::new(point).join(pod))) {
         for entry in fs::read_dir(&pod).into_iter().flatten().flatten() {
             let _ = fs::remove_dir(entry.path());
         }

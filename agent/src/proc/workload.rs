@@ -4,7 +4,7 @@
 //! systemd (units). Names are made by whoever may create groups: what is none of the known spellings is `None`.
 
 use super::{
-    cgroup::{self, Container},
+    cgroup::{self, Container, Membership},
     process::Proc,
 };
 use crate::model::workload::Workload;
@@ -21,10 +21,36 @@ const DELETED: &str = " (deleted)";
 /// QoS classes that have a group of their own; pods of the third are beside them.
 const QOS_CLASSES: &[&str] = &["burstable", "besteffort"];
 
+/// The kernel's first thread of its own (`kthreadd`), which stays in the root of every hierarchy.
+const KERNEL_THREAD: u32 = 2;
+
 /// Where a process runs; unknown when it is gone.
+///
+/// In a pod, the agent has a cgroup namespace of its own: paths begin with `/..` for each level that is not to be seen.
+/// They are made whole where everything is known; what a process has in common with the agent stays `/..`.
 #[must_use]
 pub fn of_pid(proc: &Proc, pid: u32) -> Workload {
-    of_memberships(&proc.cgroups(pid))
+    let mut memberships = proc.cgroups(pid);
+    if memberships.iter().any(|one| one.path.starts_with("/..")) {
+        let roots = proc.cgroups(KERNEL_THREAD);
+        for membership in &mut memberships {
+            let is_same = |root: &&Membership| root.controllers == membership.controllers;
+            if let Some(root) = roots.iter().find(is_same) {
+                membership.path = below(&membership.path, &root.path);
+            }
+        }
+    }
+    of_memberships(&memberships)
+}
+
+/// `path` without the way up to `root`, if it leads down from there at once.
+fn below(path: &str, root: &str) -> String {
+    match path.strip_prefix(root) {
+        Some("") => "/",
+        Some(rest) if rest.starts_with('/') && !rest.starts_with("/..") => rest,
+        _ => path,
+    }
+    .to_owned()
 }
 
 /// Where a process runs, from the text of its `/proc/PID/cgroup`.
@@ -33,7 +59,7 @@ pub fn parse(text: &str) -> Workload {
     of_memberships(&cgroup::parse(text))
 }
 
-fn of_memberships(memberships: &[cgroup::Membership]) -> Workload {
+fn of_memberships(memberships: &[Membership]) -> Workload {
     let Some(path) = cgroup::main(memberships) else {
         return Workload::default();
     };

@@ -97,7 +97,9 @@ fn the_agent_watches_the_node_from_inside() -> Result<()> {
         .map(|argument| argument.replace("$(POD_IP):9748", "127.0.0.1:0"))
         .collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let agent = Place::new("")?.launch(podman.run(&pod, &["--network=host"], &arguments)?)?;
+    // As the runtimes do it where there is v2 alone: then the paths of others begin with `/..`.
+    let options = ["--network=host", "--cgroupns=private"];
+    let agent = Place::new("")?.launch(podman.run(&pod, &options, &arguments)?)?;
 
     // A pod that is wedged.
     let program = build("pile_up.c", Build::StaticPie)?;
@@ -123,7 +125,7 @@ fn the_agent_watches_the_node_from_inside() -> Result<()> {
     ensure!(incident["lock"]["symbol"] == "ledger_lock", "{incident:#}");
     let runs_in = &incident["workload"];
     ensure!(runs_in["pod_uid"] == podman.pod_uid(), "{incident:#}");
-    ensure!(runs_in["qos_class"] == "burstable", "{incident:#}");
+    ensure!(runs_in["qos_class"] == "besteffort", "{incident:#}");
     ensure!(runs_in["container_runtime"] == "podman", "{incident:#}");
     let verdict = ask(&format!("/api/v1/verdict?pod={}", podman.pod_uid()))?;
     ensure!(verdict.status == 503, "{verdict:?}");

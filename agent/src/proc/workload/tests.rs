@@ -281,6 +281,24 @@ fn names_that_are_no_names() {
 }
 
 #[test]
+fn ways_up_are_left_out_where_they_end_at_the_root() {
+    for (path, root, expected) in [
+        (
+            "/../../system.slice/a.service",
+            "/../..",
+            "/system.slice/a.service",
+        ),
+        ("/../other", "/../..", "/../other"),
+        ("/../../..", "/../..", "/../../.."),
+        ("/../..", "/../..", "/"),
+        ("/../..a", "/..", "/../..a"),
+        ("/a", "/", "/a"),
+    ] {
+        assert_eq!(below(path, root), expected);
+    }
+}
+
+#[test]
 fn our_own_process() {
     let proc = Proc::default();
     let workload = of_pid(&proc, std::process::id());
