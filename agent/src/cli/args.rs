@@ -1,6 +1,6 @@
 //! What was typed. Nothing here decides anything: [`super::config`] does.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -18,6 +18,8 @@ Examples:
   holdup record -d 30s --format svg -o wait.svg -- ./server --port 8080
   holdup snapshot -p 4242             who is blocked right now, and who holds it
   holdup show pg.json --format pprof -o pg.pb.gz
+  holdup agent                        watch the node, serve 127.0.0.1:9748
+  holdup wedged -p 4242               is it held up? status 3 says yes
   holdup diff before.json after.json --fail-on worse:20
   holdup doctor                       what works here, and what it costs
 
@@ -43,6 +45,10 @@ pub enum Command {
     Record(RecordArgs),
     /// Report what is blocked right now, and who holds it
     Snapshot(SnapshotArgs),
+    /// Watch the node: metrics, incidents with evidence, alerts
+    Agent(AgentArgs),
+    /// Say by the exit status whether a process is held up
+    Wedged(WedgedArgs),
     /// Say what this kernel and these privileges allow, and what it costs
     Doctor(DoctorArgs),
     /// Show a saved JSON report in another format
@@ -157,6 +163,58 @@ pub struct SnapshotArgs {
     /// How to report.
     #[command(flatten)]
     pub report: ReportArgs,
+}
+
+/// `holdup agent`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct AgentArgs {
+    /// Read the configuration from FILE (TOML); without one, the defaults hold
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Serve HTTP at this address and port [default: 127.0.0.1:9748]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// Keep snapshots of incidents in this directory
+    /// [default: /var/lib/holdup]
+    #[arg(long, value_name = "DIR")]
+    pub snapshot_dir: Option<PathBuf>,
+    /// default, or none: attach nothing and only count parked threads, at no
+    /// cost to the watched programs
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "WHAT")]
+    pub probe: Option<ProbeChoice>,
+    /// Check the configuration, say `ok` or what is wrong with it, and end
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// What the agent attaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProbeChoice {
+    /// Hooks on the contended path.
+    Default,
+    /// No hook.
+    None,
+}
+
+/// `holdup wedged`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    override_usage = "holdup wedged [OPTIONS] TARGET",
+    after_help = "\
+Exit status:
+  0 healthy, or it cannot be told; 3 wedged; 1, 2, 4 nothing was looked at.
+  A liveness probe must fail on 3 only."
+)]
+pub struct WedgedArgs {
+    /// Which processes.
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// What is not known by then cannot be told
+    #[arg(long, value_name = "TIME", default_value_t = Time(Duration::from_secs(5)))]
+    pub timeout: Time,
+    /// Take thresholds and rules from this configuration of the agent
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// `holdup doctor`.

@@ -1,11 +1,11 @@
 //! What will be done: validated, and the one source of defaults.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     args::{
-        Args, Command, DiffArgs, DiffFormat, DoctorArgs, DoctorFormat, LimitArgs, RecordArgs,
-        ReportArgs, ShowArgs, SnapshotArgs, TargetArgs,
+        AgentArgs, Args, Command, DiffArgs, DiffFormat, DoctorArgs, DoctorFormat, LimitArgs,
+        ProbeChoice, RecordArgs, ReportArgs, ShowArgs, SnapshotArgs, TargetArgs, WedgedArgs,
     },
     exit::Error,
     values::{Size, Time, Worse},
@@ -14,6 +14,8 @@ use crate::sink::Format;
 
 /// Longest recording: a forgotten one must end.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longest look of `holdup wedged`.
+const MAX_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// Longest time between samples; more would leave locks without a stack.
 const MAX_SAMPLE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// Most threads and locks: the kernel's limit on thread ids.
@@ -34,6 +36,10 @@ pub enum Config {
     Record(RecordConfig),
     /// `holdup snapshot`.
     Snapshot(SnapshotConfig),
+    /// `holdup agent`.
+    Agent(AgentConfig),
+    /// `holdup wedged`.
+    Wedged(WedgedConfig),
     /// `holdup doctor`.
     Doctor(DoctorConfig),
     /// `holdup show`.
@@ -149,6 +155,32 @@ pub struct SnapshotConfig {
     pub report: ReportOptions,
 }
 
+/// `holdup agent`. What is given here goes before what the file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentConfig {
+    /// Configuration file.
+    pub file: Option<PathBuf>,
+    /// Where to serve HTTP.
+    pub listen: Option<SocketAddr>,
+    /// Where to keep snapshots.
+    pub snapshot_dir: Option<PathBuf>,
+    /// What to attach.
+    pub probe: Option<ProbeChoice>,
+    /// Only check the configuration.
+    pub check: bool,
+}
+
+/// `holdup wedged`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WedgedConfig {
+    /// Which processes; never [`TargetSpec::Program`].
+    pub target: TargetSpec,
+    /// When to give up.
+    pub timeout: Duration,
+    /// The agent's configuration file.
+    pub file: Option<PathBuf>,
+}
+
 /// `holdup doctor`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DoctorConfig {
@@ -187,6 +219,8 @@ impl TryFrom<Args> for Config {
         Ok(match args.command {
             Command::Record(args) => Self::Record(record(args)?),
             Command::Snapshot(args) => Self::Snapshot(snapshot(args)?),
+            Command::Agent(args) => Self::Agent(agent(args)),
+            Command::Wedged(args) => Self::Wedged(wedged(args)?),
             Command::Doctor(DoctorArgs { format, limits }) => Self::Doctor(DoctorConfig {
                 format,
                 limits: self::limits(&limits)?,
@@ -240,6 +274,36 @@ fn snapshot(args: SnapshotArgs) -> Result<SnapshotConfig, Error> {
         target: self::target("snapshot", target, Vec::new())?,
         stacks: !no_stacks,
         report: self::report(report)?,
+    })
+}
+
+fn agent(args: AgentArgs) -> AgentConfig {
+    let AgentArgs {
+        config,
+        listen,
+        snapshot_dir,
+        probe,
+        check,
+    } = args;
+    AgentConfig {
+        file: config,
+        listen,
+        snapshot_dir,
+        probe,
+        check,
+    }
+}
+
+fn wedged(args: WedgedArgs) -> Result<WedgedConfig, Error> {
+    let WedgedArgs {
+        target,
+        timeout,
+        config,
+    } = args;
+    Ok(WedgedConfig {
+        target: self::target("wedged", target, Vec::new())?,
+        timeout: within("--timeout", timeout, MAX_TIMEOUT)?,
+        file: config,
     })
 }
 

@@ -123,18 +123,23 @@ pub fn list(directory: &Path) -> Result<Vec<Entry>, Error> {
     Ok(entries)
 }
 
-/// Reads a file of at most `most` bytes.
-pub fn read(directory: &Path, name: &str, most: u64) -> Result<Vec<u8>, Error> {
+/// Opens a file, not through links.
+pub fn open(directory: &Path, name: &str) -> Result<File, Error> {
     let path = directory.join(name);
-    let file = OpenOptions::new()
+    OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(&path)
-        .map_err(failed("open", &path))?;
+        .map_err(failed("open", &path))
+}
+
+/// Reads a file of at most `most` bytes.
+pub fn read(directory: &Path, name: &str, most: u64) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
-    file.take(most + 1)
+    open(directory, name)?
+        .take(most + 1)
         .read_to_end(&mut bytes)
-        .map_err(failed("read", &path))?;
+        .map_err(failed("read", &directory.join(name)))?;
     if bytes.len() as u64 > most {
         return Err(Error::TooLarge {
             bytes: bytes.len() as u64,

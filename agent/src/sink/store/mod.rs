@@ -12,6 +12,7 @@ mod retain;
 mod settings;
 
 use std::{
+    fs::File,
     io,
     path::PathBuf,
     sync::{
@@ -131,6 +132,17 @@ impl Store {
             return Err(Error::Name);
         }
         file::read(&self.directory, name, MAX_BUNDLE_BYTES)
+    }
+
+    /// Opens a bundle for reading.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn file(&self, name: &str) -> Result<File, Error> {
+        if !name::is_ours(name) {
+            return Err(Error::Name);
+        }
+        file::open(&self.directory, name)
     }
 
     /// Remembers which incidents are open, so that a restart goes on with them.
