@@ -84,7 +84,7 @@ impl Events {
     ///
     /// # Errors
     /// When the stream ends, or nothing comes in time.
-    pub fn next(&mut self) -> Result<String> {
+    pub fn event(&mut self) -> Result<String> {
         loop {
             if let Some(data) = self.line()?.strip_prefix("data:") {
                 return Ok(data.trim().to_owned());

@@ -2,7 +2,7 @@
 
 use std::{
     io::Write as _,
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::mpsc,
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -76,10 +76,8 @@ fn look(
     thread::spawn(move || {
         let _ = tell.send(pipeline::snapshot(&features, &watch, &options));
     });
-    match told.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        Ok(snapshot) => Some(snapshot),
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-    }
+    let left = deadline.saturating_duration_since(Instant::now());
+    told.recv_timeout(left).ok()
 }
 
 /// The worst verdict on any of its processes.

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    governor::Governor,
+    governor::{Governor, own},
     hub::Hub,
     loops::{
         alert::Herald,
@@ -86,6 +86,7 @@ pub fn run(settings: Settings, reload: &Reload<'_>, features: Features) -> Resul
         .thread_name("holdup-io")
         .enable_all()
         .build()?;
+    own::raise_descriptors();
     let agent = Agent::start(settings, features, runtime)?;
     agent.run(reload)
 }
@@ -150,7 +151,9 @@ impl Agent {
 
     fn start_loops(&self) -> Result<(), Error> {
         let (tell, first) = mpsc::sync_channel(1);
-        self.start_governor()?;
+        self.hub
+            .board
+            .heed(&self.settings.borrow().governor.kill_switch);
         self.start_watch(tell)?;
         // That the kernel refuses is an error now, and later a reason to try again.
         match first.recv_timeout(ATTACH) {
@@ -158,6 +161,8 @@ impl Agent {
             Ok(None) => {}
             Err(_) => tracing::error!("attaching takes very long"),
         }
+        // What attaching costs is no reason to do less.
+        self.start_governor()?;
         self.start_evidence()?;
         self.start_alert()?;
         self.start_detect()?;

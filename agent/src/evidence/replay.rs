@@ -84,7 +84,7 @@ pub fn replay(snapshot: &Snapshot, settings: &Settings, at: SystemTime, at_ns: u
 /// whole.
 #[must_use]
 pub fn explanation(snapshot: &Snapshot, incident: &Incident) -> Option<Explanation> {
-    let own = snapshot
+    let mut own = snapshot
         .locks
         .iter()
         .filter(|lock| lock.pid == incident.pid);
@@ -93,7 +93,7 @@ pub fn explanation(snapshot: &Snapshot, incident: &Incident) -> Option<Explanati
         Some(of) => own
             .filter(|lock| lock.address == of.address)
             .max_by_key(|lock| lock.waiters),
-        None => own.filter(|lock| lock.kind.is_lock()).next(),
+        None => own.find(|lock| lock.kind.is_lock()),
     };
     meant?.explanation.clone()
 }

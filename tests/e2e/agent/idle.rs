@@ -1,9 +1,12 @@
 //! Threads that wait because there is nothing to do.
 
-use anyhow::{Result, ensure};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use holdup_tests::{Agent, child::Guarded};
 use serde_json::Value;
 
-use super::scene::Scene;
+use super::scene::{Scene, configuration};
 
 /// Every detector, with windows that end within the test: a second, in which a pool that were taken for a queue would be
 /// found by all of them.
@@ -36,6 +39,38 @@ fn a_thousand_idle_workers_are_no_incident() -> Result<()> {
     ensure!(verdict.status == 200, "{verdict:?}");
     agent.stop()?;
     workload.kill()
+}
+
+/// A Java virtual machine at rest: its collectors and compilers wait for work, in ways that look like locks from outside.
+#[test]
+fn a_java_machine_at_rest_is_no_incident() -> Result<()> {
+    // A program of the runtime that waits for connections.
+    let mut command = Command::new("java");
+    command.arg("-XX:+UseG1GC");
+    command.args(["-m", "java.rmi/sun.rmi.registry.RegistryImpl", "0"]);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let java = command
+        .spawn()
+        .context("java is not installed: apt-get install openjdk-17-jre-headless")?;
+    let java = Guarded::new(java);
+    let pid = java.pid();
+    let agent = Agent::start(&configuration("java", STRICT))?;
+    agent.until("it is up", || {
+        let parked = agent.json(&format!("/api/v1/processes?pid={pid}"))?;
+        // Its threads: parked as what is known of them, some ten of them.
+        let parked = parked["items"][0]["parked"].as_object();
+        let threads: u64 = parked
+            .into_iter()
+            .flatten()
+            .filter_map(|(_, count)| count.as_u64())
+            .sum();
+        Ok((threads >= 8).then_some(()))
+    })?;
+    agent.turns(TURNS)?;
+    let incidents = agent.incidents(pid)?;
+    ensure!(incidents.is_empty(), "{incidents:?}");
+    agent.stop()?;
+    Ok(())
 }
 
 /// The same thresholds find threads that do queue: the test above could fail.

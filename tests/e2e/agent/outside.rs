@@ -108,7 +108,7 @@ fn the_disk_is_full() -> Result<()> {
     let disk = TinyDisk::mount("size=16k")?;
     without_snapshots(&disk.path(), "full")?;
     let left: Vec<_> = fs::read_dir(disk.path())?
-        .map(|entry| Ok(entry?.file_name().into_string().ok().context("name")?))
+        .map(|entry| entry?.file_name().into_string().ok().context("name"))
         .collect::<Result<_>>()?;
     ensure!(
         left.iter().all(|name| name == "open.json"),

@@ -46,6 +46,12 @@ fn noticed_while_it_is_small_and_told_once() -> Result<()> {
             && explained["explanation"]["confidence"] == "exact",
         "{explained}"
     );
+    let lock = agent.json(&format!("/api/v1/locks?pid={pid}"))?;
+    ensure!(
+        lock["items"][0]["holder"]["tid"] == piled.holder
+            && lock["items"][0]["explanation"]["root"]["tid"] == piled.holder,
+        "{lock}"
+    );
     scene.pile()?;
     let grown = agent.until("2000 waiters and more evidence", || {
         let incident = agent.incident(pid, "parked", "open")?;

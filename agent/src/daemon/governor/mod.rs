@@ -6,6 +6,7 @@ pub mod settings;
 pub mod shed;
 
 use std::{
+    path::Path,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -34,6 +35,8 @@ struct State {
     cost: Cost,
     /// What the governor has chosen; the kill switch may override it.
     chosen: Level,
+    /// Why it is not everything.
+    why: Option<String>,
     estimate: Estimate,
     programs: Vec<Program>,
 }
@@ -56,6 +59,23 @@ impl Board {
     #[must_use]
     pub fn level(&self) -> Level {
         lock(&self.0).cost.level
+    }
+
+    /// Looks whether the kill switch is set: then nothing is done, whatever was chosen.
+    pub fn heed(&self, switch: &Path) {
+        // An error other than that it is missing says nothing about it.
+        let is_set = !switch.as_os_str().is_empty() && switch.exists();
+        let mut state = lock(&self.0);
+        let (level, why) = if is_set {
+            let why = format!("the kill switch {} is there", switch.display());
+            (Level::Off, Some(why))
+        } else {
+            (state.chosen, state.why.clone())
+        };
+        if is_set != (state.cost.level == Level::Off) {
+            tracing::warn!(does = ?level, why, "the kill switch");
+        }
+        (state.cost.level, state.cost.why) = (level, why);
     }
 
     /// Costs and level.
@@ -138,24 +158,15 @@ impl Governor {
     }
 
     fn publish(&self) {
-        let switch = &self.settings.kill_switch;
-        // An error other than that it is missing says nothing about it.
-        let is_killed = !switch.as_os_str().is_empty() && switch.exists();
-        let mut state = lock(&self.hub.board.0);
-        state.chosen = self.shedder.level();
-        let (level, why) = if is_killed {
-            let why = format!("the kill switch {} is there", switch.display());
-            (Level::Off, Some(why))
-        } else {
-            (state.chosen, self.shedder.why().map(str::to_owned))
-        };
-        let before = state.cost.level;
-        if (level == Level::Off) != (before == Level::Off) {
-            tracing::warn!(does = ?level, why, "the kill switch");
+        let board = &self.hub.board;
+        let before = board.level();
+        {
+            let mut state = lock(&board.0);
+            state.chosen = self.shedder.level();
+            state.why = self.shedder.why().map(str::to_owned);
         }
-        (state.cost.level, state.cost.why) = (level, why);
-        drop(state);
-        if level != before {
+        board.heed(&self.settings.kill_switch);
+        if board.level() != before {
             self.hub.wake_watch();
         }
     }
