@@ -129,6 +129,7 @@ fn incident(opened_at: SystemTime, waiters: u64) -> Incident {
         text: format!("{waiters} threads wait for \"cart_lock\""),
         explanation: None,
         snapshots: vec!["2026-a.json".to_owned()],
+        held_back: None,
     }
 }
 
