@@ -70,6 +70,11 @@ impl Memory {
                 level
             }
         };
+        let mut pile = *pile;
+        if pile.oldest_since_ns.is_none() {
+            pile.oldest_ns = self.motion.least_age_ns(&pile, now_ns);
+        }
+        let pile = &pile;
         let still_ns = self.motion.still_ns(pile, now_ns);
         let parked = of(Reason::Parked).map(|of| &of.parked);
         let parked = parked.filter(|of| of.enabled).map(|of| {
@@ -189,8 +194,9 @@ impl Gate {
 
     /// Whether a lock that nothing is remembered of is worth a place.
     pub(super) fn opens(&self, pile: &Pile) -> bool {
-        let reaches =
-            |&(waiters, age_ns): &(u64, u64)| pile.waiters >= waiters && pile.oldest_ns >= age_ns;
+        // One whose age is not told may have any.
+        let has_age = |age_ns| pile.oldest_ns >= age_ns || pile.oldest_since_ns.is_none();
+        let reaches = |&(waiters, age_ns): &(u64, u64)| pile.waiters >= waiters && has_age(age_ns);
         let (waiters, without_ns) = self.repeated;
         let is_repeated = pile.gives_up
             && pile.waiters >= waiters

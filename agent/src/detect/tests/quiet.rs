@@ -32,6 +32,20 @@ fn a_hundred_parked_threads_are_noticed() {
 }
 
 #[test]
+fn waits_of_unknown_age_are_as_old_as_they_were_seen() {
+    let (mut node, lock) = with_mutex(&Settings::default());
+    node.wait(lock, 200, 0);
+    node.change(lock).oldest_since_ns = None;
+    for _ in 0..10 {
+        node.pass(seconds(1));
+        node.hand_on(lock);
+        assert_eq!(node.look(), [], "it moves");
+    }
+    assert_eq!(news(&node.watch(2)), [opened("parked", 200)]);
+    assert_eq!(node.only().oldest_wait_ns, None);
+}
+
+#[test]
 fn a_slow_lock_that_moves_is_never_stalled() {
     let (mut node, lock) = with_mutex(&only("stalled"));
     for second in 0..600 {
