@@ -1,6 +1,9 @@
 //! Whatever waiters do, the lives of incidents are in order.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use proptest::prelude::*;
 
@@ -85,7 +88,7 @@ fn apply(scene: &mut Scene, step: Step) -> Vec<Event> {
     }
     if step.gone {
         // The same pid, another process.
-        for lock in &mut scene.view.locks {
+        for lock in scene.view.locks.iter_mut().map(Arc::make_mut) {
             if lock.process.pid == 2 {
                 lock.process.generation += 1;
             }
