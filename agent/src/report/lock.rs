@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Everything known of one futex word.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Word {
     /// Which.
     pub key: LockKey,

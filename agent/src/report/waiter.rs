@@ -56,9 +56,26 @@ pub const fn space_of_task(task: &Task) -> Space {
     }
 }
 
-/// The futex wait that a task is in: word, operation and expected value.
+/// The futex wait that a task is in: word, operation and expected value. That of `futex_waitv` is looked up in the
+/// target's memory.
 #[must_use]
 pub fn futex_wait(task: &Task) -> Option<(u64, u32, u32)> {
+    if task.state == 0 || task.syscall != libc::SYS_futex_waitv {
+        return futex_call(task);
+    }
+    // `struct futex_waitv { val, uaddr, flags, reserved }`.
+    let [first, ..] = task.args;
+    let memory = Process { pid: task.tgid };
+    let address = memory.u64(first.checked_add(8)?)?;
+    let flags = memory.u32(first.checked_add(16)?)?;
+    let value = memory.u64(first)? as u32;
+    Some((address, FUTEX2_WAITV | (flags & FUTEX2_PRIVATE), value))
+}
+
+/// The same without a look into the target's memory, which may take for ever: a wait in `futex_waitv` goes by the address
+/// of its vector.
+#[must_use]
+pub fn futex_call(task: &Task) -> Option<(u64, u32, u32)> {
     if task.state == 0 {
         return None;
     }
@@ -73,14 +90,7 @@ pub fn futex_wait(task: &Task) -> Option<(u64, u32, u32)> {
             FUTEX2_WAIT | (fourth as u32 & FUTEX2_PRIVATE),
             second as u32,
         )),
-        libc::SYS_futex_waitv => {
-            // The vector is in the target's memory: `struct futex_waitv { val, uaddr, flags, reserved }`.
-            let memory = Process { pid: task.tgid };
-            let address = memory.u64(first.checked_add(8)?)?;
-            let flags = memory.u32(first.checked_add(16)?)?;
-            let value = memory.u64(first)? as u32;
-            Some((address, FUTEX2_WAITV | (flags & FUTEX2_PRIVATE), value))
-        }
+        libc::SYS_futex_waitv => Some((first, FUTEX2_WAITV, 0)),
         _ => None,
     }
 }

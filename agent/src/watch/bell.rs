@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
     sync::Arc,
     time::Duration,
 };
@@ -55,7 +55,7 @@ impl Waker {
 /// Who called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Rung {
-    pub waker: bool,
+    pub wakers: [bool; 2],
     pub ring: bool,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Rung {
 /// # Errors
 /// The kernel's; a signal is none.
 pub(super) fn wait(
-    waker: &Waker,
+    wakers: [&Waker; 2],
     ring: Option<BorrowedFd<'_>>,
     timeout: Duration,
 ) -> io::Result<Rung> {
@@ -75,7 +75,8 @@ pub(super) fn wait(
     };
     // A negative descriptor is passed over.
     let ring = ring.map_or(-1, |ring| ring.as_raw_fd());
-    let mut fds = [entry(waker.0.as_fd().as_raw_fd()), entry(ring)];
+    let [first, second] = wakers.map(|waker| entry(waker.0.as_raw_fd()));
+    let mut fds = [first, second, entry(ring)];
     // Rounded up: waking early would mean to go round again at once.
     let millis = timeout.as_nanos().div_ceil(1_000_000);
     let millis = i32::try_from(millis).unwrap_or(i32::MAX);
@@ -88,12 +89,12 @@ pub(super) fn wait(
             _ => Err(error),
         };
     }
-    let [first, second] = fds;
+    let [first, second, ring] = fds.map(|fd| fd.revents != 0);
     let rung = Rung {
-        waker: first.revents != 0,
-        ring: second.revents != 0,
+        wakers: [first, second],
+        ring,
     };
-    if rung.waker {
+    for (waker, _) in wakers.iter().zip(rung.wakers).filter(|(_, rung)| *rung) {
         waker.clear();
     }
     Ok(rung)
@@ -107,23 +108,24 @@ mod tests {
 
     #[test]
     fn a_call_ends_the_sleep_once() {
-        let waker = Waker::new().unwrap();
-        waker.wake();
-        waker.wake();
+        let (one, other) = (Waker::new().unwrap(), Waker::new().unwrap());
+        other.wake();
+        other.wake();
         let began = Instant::now();
-        let rung = wait(&waker, None, Duration::from_secs(60)).unwrap();
-        assert!(rung.waker && !rung.ring);
+        let rung = wait([&one, &other], None, Duration::from_secs(60)).unwrap();
+        assert_eq!((rung.wakers, rung.ring), ([false, true], false));
         assert!(began.elapsed() < Duration::from_secs(30));
-        let rung = wait(&waker, None, Duration::from_millis(1)).unwrap();
+        let rung = wait([&one, &other], None, Duration::from_millis(1)).unwrap();
         assert_eq!(rung, Rung::default(), "both calls were answered");
     }
 
     #[test]
     fn another_thread_calls() {
-        let waker = Waker::new().unwrap();
-        let other = waker.clone();
-        let thread = std::thread::spawn(move || other.wake());
-        assert!(wait(&waker, None, Duration::from_secs(60)).unwrap().waker);
+        let (one, other) = (Waker::new().unwrap(), Waker::new().unwrap());
+        let caller = one.clone();
+        let thread = std::thread::spawn(move || caller.wake());
+        let rung = wait([&one, &other], None, Duration::from_secs(60)).unwrap();
+        assert!(rung.wakers[0]);
         thread.join().unwrap();
     }
 }

@@ -36,7 +36,9 @@ pub struct Settings {
     pub threads: u32,
     /// Ring buffer for samples in bytes: a power of two.
     pub ring_bytes: u32,
-    /// Waiters of one lock at which the kernel side calls at once; 0: never, the timer alone finds it.
+    /// Waiters of one lock at which the kernel side calls at once; 0: never, the timer alone finds it. Not those of a whole
+    /// process: a second counter, to be looked up at both ends of every wait, would cost a quarter more, for what the next
+    /// tick sees anyway.
     pub waiters_threshold: u32,
     /// A lock that nobody has waited for so long gives its place back, sooner when the table is full.
     #[serde(with = "crate::settings::duration")]
@@ -60,7 +62,7 @@ impl Default for Settings {
             threads: 65_536,
             ring_bytes: 4 << 20,
             waiters_threshold: 64,
-            idle: Duration::from_mins(10),
+            idle: Duration::from_secs(600),
             holders: 128,
             hot_per_second: 1_000,
             read_timeout: Duration::from_secs(2),
@@ -71,7 +73,7 @@ impl Default for Settings {
 /// Shortest tick: the census looks at every thread of the machine.
 const MIN_TICK: Duration = Duration::from_millis(100);
 /// Longest tick: beyond it, what is seen is history.
-const MAX_TICK: Duration = Duration::from_mins(1);
+const MAX_TICK: Duration = Duration::from_secs(60);
 /// Least room for locks and for threads.
 const MIN_CAPACITY: u32 = 64;
 /// Most: half a gigabyte in the kernel.

@@ -83,6 +83,39 @@ pub struct Lock {
     pub histogram: [u64; BUCKETS],
 }
 
+impl Lock {
+    /// A free slot.
+    pub const EMPTY: Self = Self {
+        key: LockKey {
+            address: 0,
+            tgid: 0,
+            generation: 0,
+        },
+        waiters: 0,
+        peak_waiters: 0,
+        woken: 0,
+        timed_out: 0,
+        interrupted: 0,
+        error: 0,
+        value_changed: 0,
+        total_ns: 0,
+        max_ns: 0,
+        wakes: 0,
+        requeues: 0,
+        last_handoff_ns: 0,
+        next_sample_ns: 0,
+        samples: 0,
+        last_waker_tid: 0,
+        op: 0,
+        value: 0,
+        last_woken_tid: 0,
+        flags: 0,
+        called: 0,
+        born_ns: 0,
+        histogram: [0; BUCKETS],
+    };
+}
+
 const _: () = assert!(size_of::<LockKey>() == 16);
 const _: () = assert!(size_of::<Lock>() == 448 && align_of::<Lock>() == 64);
 
