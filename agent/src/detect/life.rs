@@ -13,6 +13,7 @@ use super::{
     key::{self, Key, Subject},
     level::ns,
     open::{self, Open},
+    pile::Name,
     settings::Settings,
     text::Over,
 };
@@ -20,7 +21,7 @@ use crate::model::{
     explanation::Explanation,
     health::HeldBack,
     incident::{Change, Event, HeldBackBy, Incident},
-    watch::{ProcessKey, View},
+    watch::View,
 };
 
 /// Views in which an incident must not be true before it is over: one may be wrong, or come very late.
@@ -100,16 +101,16 @@ impl Life {
         view: &View,
         settings: &Settings,
         now: Now,
-        waiters: impl Fn(ProcessKey, Option<u64>) -> u64,
     ) -> Vec<Event> {
         let mut events = Vec::new();
         self.budget.expire(settings, now.ns);
         self.refresh(findings, view, now);
         self.follow(now);
-        self.resolve(view, settings, now, waiters, &mut events);
-        self.give_up(settings, now, &mut events);
+        self.resolve(view, settings, now, &mut events);
         let mut alerted = self.alerted();
         self.begin(findings, view, settings, now, &mut alerted, &mut events);
+        // What has just been found again is not among these any more, however late the view is.
+        self.give_up(settings, now, &mut events);
         self.let_go(settings, now, &mut alerted, &mut events);
         for open in self.open.values_mut() {
             events.extend(open.beat(settings, now));
@@ -131,33 +132,28 @@ impl Life {
     /// The incident that has alerted stays open as long as another one of the same lock: nobody must read that it is
     /// over.
     fn follow(&mut self, now: Now) {
-        let followers = self
-            .open
-            .values()
-            .filter(|open| open.is_true && open.incident.held_back == Some(HeldBackBy::SameLock));
-        let subjects: HashSet<Subject> = followers
+        let must_stay = |open: &Open| !open.is_true && open.incident.held_back.is_none();
+        let leads = self.open.values().filter(|open| must_stay(open));
+        let led: HashSet<Subject> = leads
             .flat_map(|open| open.subjects.iter().copied())
             .collect();
-        if subjects.is_empty() {
-            return;
+        let mut followers: HashMap<Subject, Incident> = HashMap::new();
+        for open in self.open.values() {
+            let Open { incident, .. } = open;
+            if open.is_true && incident.held_back == Some(HeldBackBy::SameLock) {
+                let subjects = open.subjects.iter().filter(|subject| led.contains(subject));
+                followers.extend(subjects.map(|&subject| (subject, incident.clone())));
+            }
         }
-        let leads = |open: &&mut Open| {
-            let mut of = open.subjects.iter();
-            open.incident.held_back.is_none() && of.any(|subject| subjects.contains(subject))
-        };
-        for open in self.open.values_mut().filter(leads) {
-            open.stays(now);
+        for open in self.open.values_mut().filter(|open| must_stay(open)) {
+            let mut subjects = open.subjects.iter();
+            if let Some(incident) = subjects.find_map(|subject| followers.get(subject)) {
+                open.stays_for(incident, now);
+            }
         }
     }
 
-    fn resolve(
-        &mut self,
-        view: &View,
-        settings: &Settings,
-        now: Now,
-        waiters: impl Fn(ProcessKey, Option<u64>) -> u64,
-        events: &mut Vec<Event>,
-    ) {
+    fn resolve(&mut self, view: &View, settings: &Settings, now: Now, events: &mut Vec<Event>) {
         let mut over: Vec<Key> = Vec::new();
         for (&key, open) in &mut self.open {
             let quiet_ns = now.ns.saturating_sub(open.true_ns);
@@ -171,15 +167,17 @@ impl Life {
             }
         }
         over.sort_unstable();
-        for key in over {
-            let Some(mut open) = self.open.remove(&key) else {
-                continue;
-            };
+        let over: Vec<(Key, Open)> = over
+            .into_iter()
+            .filter_map(|key| Some((key, self.open.remove(&key)?)))
+            .collect();
+        let waiters = waiters(over.iter().map(|(_, open)| open), view);
+        for (key, mut open) in over {
             if open.incident.held_back.is_none() {
                 self.budget.cool(key, settings, now.ns);
             }
-            let address = open.incident.lock.as_ref().map(|lock| lock.address);
-            open.incident.waiters = waiters(open.process, address);
+            let waiters = open.name().and_then(|name| waiters.get(&name));
+            open.incident.waiters = waiters.copied().unwrap_or_default();
             let why = if view.processes.contains_key(&open.process) {
                 Over::Passed
             } else {
@@ -212,10 +210,16 @@ impl Life {
         events.extend(over.map(|incident| open::close(incident, Over::WhileAway, now.at)));
     }
 
+    /// Whether the incident that has alerted in its stead may be found again yet.
+    fn may_be_led(&self, open: &Open) -> bool {
+        let is_second = open.incident.held_back == Some(HeldBackBy::SameLock);
+        open.is_again && is_second && !self.before.is_empty()
+    }
+
     /// What incidents that have alerted are about.
     fn alerted(&self) -> HashSet<Subject> {
         let open = self.open.values();
-        let open = open.filter(|open| open.incident.held_back.is_none());
+        let open = open.filter(|open| open.incident.held_back.is_none() || self.may_be_led(open));
         let before = self.before.iter();
         let before = before.filter(|(_, incident)| incident.held_back.is_none());
         open.flat_map(|open| open.subjects.iter().copied())
@@ -241,6 +245,9 @@ impl Life {
             if let Some(incident) = self.before.remove(&key) {
                 // At most as many as were open before: they need no room.
                 let open = Open::again(incident, finding, view, now);
+                if matches!(open.incident.held_back, None | Some(HeldBackBy::SameLock)) {
+                    alerted.extend(&open.subjects);
+                }
                 events.push(open.event(Change::Opened { again: true }));
                 self.open.insert(key, open);
                 continue;
@@ -273,8 +280,9 @@ impl Life {
         alerted: &mut HashSet<Subject>,
         events: &mut Vec<Event>,
     ) {
-        let held = self.open.iter();
-        let held = held.filter(|(_, open)| open.is_true && open.incident.held_back.is_some());
+        let held = self.open.iter().filter(|(_, open)| {
+            open.is_true && open.incident.held_back.is_some() && !self.may_be_led(open)
+        });
         let mut held: Vec<Key> = held.map(|(&key, _)| key).collect();
         held.sort_unstable_by_key(|&key| (rank(key.1), key));
         for key in held {
@@ -327,4 +335,19 @@ impl Life {
         open.explain(explanation, snapshot, now_ns);
         Some(open.event(Change::Refreshed))
     }
+}
+
+/// How many still wait for the locks of these incidents.
+fn waiters<'a>(incidents: impl Iterator<Item = &'a Open>, view: &View) -> HashMap<Name, u64> {
+    let mut waiters: HashMap<_, u64> = incidents
+        .filter_map(|open| Some((open.name()?, 0)))
+        .collect();
+    if !waiters.is_empty() {
+        for lock in &view.locks {
+            if let Some(sum) = waiters.get_mut(&(lock.process, lock.address)) {
+                *sum = sum.saturating_add(lock.waiters);
+            }
+        }
+    }
+    waiters
 }

@@ -33,6 +33,7 @@ mod rules;
 pub mod settings;
 mod stalled;
 mod text;
+mod thresholds;
 mod verdict;
 
 use std::{
@@ -140,20 +141,13 @@ impl Detectors {
             at: view.at,
         };
         self.turns += 1;
-        let count_unknown = self.rules.all().any(|thresholds| thresholds.count_unknown);
-        self.piles.gather(view, count_unknown);
         self.know_processes(view);
         let mut findings = Findings::default();
         self.look_at_locks(view, now, &mut findings);
         self.look_at_processes(view, now, &mut findings);
         self.look_at_circles(view, now, &mut findings);
-        let piles = &self.piles;
-        let waiters = |process, address: Option<u64>| {
-            let pile = address.and_then(|address| piles.get((process, address)));
-            pile.map_or(0, |pile| pile.waiters)
-        };
         self.life
-            .turn(&findings.sorted(), view, &self.settings, now, waiters)
+            .turn(&findings.sorted(), view, &self.settings, now)
     }
 
     /// Open incidents, in no order.
@@ -225,11 +219,16 @@ impl Detectors {
         } = self;
         let has_past = life.has_past();
         let percent = settings.clear_percent;
-        for (&name, pile) in piles.iter() {
+        piles.each(view, gate.count_unknown, |name, pile| {
+            let opens = gate.opens(pile);
+            let is_quiet = !opens && !gate.sums(pile);
+            if is_quiet && (locks.is_empty() || !locks.contains_key(&name)) {
+                return;
+            }
             let process = name.0;
             let (Some(lock), Some(known)) = (view.locks.get(pile.row), processes.get_mut(&process))
             else {
-                continue;
+                return;
             };
             let choice = rules.choose(&known.rules, Some((&lock.id, lock.kind)), view.at);
             let of = choice.thresholds(Reason::Parked);
@@ -241,17 +240,16 @@ impl Detectors {
             }
             let memory = match locks.entry(name) {
                 Entry::Occupied(memory) => memory.into_mut(),
-                Entry::Vacant(place) if gate.opens(pile) => {
+                Entry::Vacant(place) if opens => {
                     let subject = Subject::new(&known.workload, &known.comm, Some(&lock.id));
                     place.insert(Memory::new(subject, pile, now.ns))
                 }
-                Entry::Vacant(_) => continue,
+                Entry::Vacant(_) => return,
             };
             let found = memory.look((process, pile, lock), choice, percent, now.ns, |key| {
                 has_past && life.is_from_before(key)
             });
-            let is_held_up = found.iter().any(Option::is_some);
-            if is_held_up || gate.opens(pile) || gate.keeps(pile) {
+            if opens || gate.keeps(pile) || found.iter().any(Option::is_some) {
                 memory.turn = *turns;
             }
             for finding in found.into_iter().flatten() {
@@ -259,7 +257,7 @@ impl Detectors {
                     findings.add(finding);
                 }
             }
-        }
+        });
         locks.retain(|_, memory| memory.turn == *turns);
     }
 
@@ -316,3 +314,6 @@ impl Detectors {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use super::{
     key::{self, Subject},
     level::ns,
     life::Now,
+    pile::Name,
     settings::Settings,
     text::{self, Over},
 };
@@ -157,8 +158,18 @@ impl Open {
         );
     }
 
-    /// It is true, or has to stay for another one's sake.
-    pub(super) fn stays(&mut self, now: Now) {
+    /// It is not true itself, but another one of the same lock is, which has no alert of its own.
+    pub(super) fn stays_for(&mut self, other: &Incident, now: Now) {
+        self.stays(now);
+        let incident = &mut self.incident;
+        incident.waiters = other.waiters;
+        incident.waiters_peak = incident.waiters_peak.max(other.waiters);
+        incident.oldest_wait_ns = other.oldest_wait_ns;
+        incident.oldest_is_at_least = other.oldest_is_at_least;
+        incident.text.clone_from(&other.text);
+    }
+
+    fn stays(&mut self, now: Now) {
         self.is_true = true;
         self.true_ns = now.ns;
         self.incident.refreshed_at = rfc3339(now.at);
@@ -170,7 +181,10 @@ impl Open {
             return None;
         }
         let waiters = self.incident.waiters;
-        let change = if waiters >= self.snapshot_waiters.saturating_mul(2) && waiters > 0 {
+        let has_doubled = waiters > 0 && waiters >= self.snapshot_waiters.saturating_mul(2);
+        // One snapshot of a lock is enough.
+        let is_second = self.incident.held_back == Some(HeldBackBy::SameLock);
+        let change = if has_doubled && !is_second {
             self.snapshot_waiters = waiters;
             Change::Doubled
         } else if now.ns.saturating_sub(self.beat_ns) >= ns(settings.heartbeat) {
@@ -202,6 +216,12 @@ impl Open {
             }
             incident.snapshots.push(snapshot);
         }
+    }
+
+    /// The lock that it names.
+    pub(super) fn name(&self) -> Option<Name> {
+        let lock = self.incident.lock.as_ref()?;
+        Some((self.process, lock.address))
     }
 
     pub(super) fn event(&self, change: Change) -> Event {

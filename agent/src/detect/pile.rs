@@ -1,6 +1,6 @@
 //! Who waits for one lock, whose readers and writers have rows of their own in the view.
 
-use std::collections::{HashMap, hash_map};
+use std::collections::HashMap;
 
 use crate::model::{
     Kind,
@@ -83,47 +83,54 @@ fn is_owned(lock: &Lock) -> bool {
     lock.abandoned || holder.is_some_and(|holder| holder.confidence == Confidence::Exact)
 }
 
-/// All locks that somebody waits for.
+/// Locks whose rows must be put together, in memory that is used again and again.
 #[derive(Debug, Default)]
 pub(super) struct Piles(HashMap<Name, Pile>);
 
 impl Piles {
-    /// Those of `view`, in memory that is used again and again. Waits of unknown kind only with `count_unknown`.
+    /// Shows every lock of `view` that somebody waits for. Waits of unknown kind only with `count_unknown`.
     ///
     /// # Cost
-    /// A look at every row, and a place for those with waiters.
-    pub(super) fn gather(&mut self, view: &View, count_unknown: bool) {
+    /// A look at every row; a place for those of reader-writer locks.
+    pub(super) fn each(
+        &mut self,
+        view: &View,
+        count_unknown: bool,
+        mut show: impl FnMut(Name, &Pile),
+    ) {
         self.0.clear();
-        let counts = |lock: &Lock| {
-            lock.kind.is_lock() || (lock.kind == Kind::Unknown && (count_unknown || is_owned(lock)))
-        };
-        let mut is_shared = false;
         for (number, lock) in view.locks.iter().enumerate() {
-            if lock.waiters > 0 && counts(lock) {
-                is_shared |= has_siblings(lock.kind);
-                let pile = self.0.entry((lock.process, lock.address));
-                let pile = pile.or_insert_with(|| Pile::new(number));
-                pile.add(number, lock, view.at_ns);
+            let counts = lock.kind.is_lock()
+                || (lock.kind == Kind::Unknown && (count_unknown || is_owned(lock)));
+            if lock.waiters == 0 || !counts {
+                continue;
             }
+            let name = (lock.process, lock.address);
+            if has_siblings(lock.kind) {
+                let pile = self.0.entry(name).or_insert_with(|| Pile::new(number));
+                pile.add(number, lock, view.at_ns);
+            } else {
+                let mut pile = Pile::new(number);
+                pile.add(number, lock, view.at_ns);
+                show(name, &pile);
+            }
+        }
+        if self.0.is_empty() {
+            return;
         }
         // The readers may go round while the writers wait.
         let siblings = view
             .locks
             .iter()
-            .filter(|lock| is_shared && lock.waiters == 0 && has_siblings(lock.kind));
+            .filter(|lock| lock.waiters == 0 && has_siblings(lock.kind));
         for lock in siblings {
             if let Some(pile) = self.0.get_mut(&(lock.process, lock.address)) {
                 pile.count(lock, view.at_ns);
             }
         }
-    }
-
-    pub(super) fn iter(&self) -> hash_map::Iter<'_, Name, Pile> {
-        self.0.iter()
-    }
-
-    pub(super) fn get(&self, name: Name) -> Option<&Pile> {
-        self.0.get(&name)
+        for (&name, pile) in &self.0 {
+            show(name, pile);
+        }
     }
 }
 

@@ -143,7 +143,7 @@ macro_rules! thresholds {
             #[serde(skip_serializing_if = "Option::is_none")]
             pub enabled: Option<bool>,
             $(
-                #[doc = concat!("See [`", stringify!($name), "::", stringify!($field), "`].")]
+                #[doc = concat!("See the field of this name in [`", stringify!($name), "`].")]
                 #[serde(skip_serializing_if = "Option::is_none")]
                 pub $field: Option<<$type as Given>::Written>,
             )*
@@ -175,13 +175,15 @@ thresholds! {
         /// Waiters in one process on locks that have not reached `waiters` themselves: more, since they need not have
         /// anything to do with each other. Never less than `waiters`.
         process_waiters: u64 = 300,
-        /// The longest wait must be as old as this; for a process, each lock's longest wait. A second is beyond what
-        /// contention does, garbage collection and a starved processor included.
+        /// The longest wait must be as old as this; for a process, each lock's longest wait. A futex wakes in the order in
+        /// which threads came, so that 100 waiters and a second mean a lock that is handed on less than 100 times a second:
+        /// beyond what contention does.
         #[serde(with = "crate::settings::duration")]
         oldest: Duration = Duration::from_secs(1),
-        /// For how long all that must have been so.
+        /// For how long all that must have been so. Not at all, since `oldest` has waited already: whoever asks for more
+        /// hears of it later, and of no other hold-up.
         #[serde(with = "crate::settings::duration")]
-        r#for: Duration = Duration::from_secs(1),
+        r#for: Duration = Duration::ZERO,
     }
 }
 

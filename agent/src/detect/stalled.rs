@@ -36,7 +36,10 @@ impl Motion {
             self.same_oldest_since_ns = now_ns;
         }
         if pile.is_counted {
-            let waited_on_ns = now_ns.saturating_sub(self.waited_on_since_ns);
+            let waited_on_ns = match pile.gives_up {
+                true => now_ns.saturating_sub(self.waited_on_since_ns),
+                false => 0,
+            };
             let handed_on_ns = pile.handed_on_ns.unwrap_or(u64::MAX);
             handed_on_ns.min(waited_on_ns.max(pile.oldest_ns))
         } else {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::deadlock::{pid, process};
+use super::deadlock::{pid, pids, process};
 use crate::{
     model::{
         Kind,
@@ -114,19 +114,24 @@ fn wedges(incident: &Incident, process: &Process, view: &View) -> bool {
         return false;
     }
     match incident.reason {
-        Reason::Deadlock => takes_part(incident, process),
+        Reason::Deadlock => takes_part(incident, process, view),
         Reason::Stalled | Reason::LongWait => has_stuck_lock(incident, progress, process, view),
         Reason::Parked | Reason::Growing => false,
     }
 }
 
-fn takes_part(incident: &Incident, process: &Process) -> bool {
+/// Whether the incident is about a circle of `process`, which still is in one.
+fn takes_part(incident: &Incident, process: &Process, view: &View) -> bool {
+    let is_it = |pid: u32| pid == process.key.pid;
     let chain = incident
         .explanation
         .iter()
         .flat_map(|explanation| &explanation.chain);
-    let mut pids = chain.filter_map(|link| pid(&link.from));
-    incident.pid == process.key.pid || pids.any(|pid| pid == process.key.pid)
+    let of_incident = chain
+        .filter_map(|link| pid(&link.from))
+        .chain([incident.pid]);
+    let mut of_view = view.deadlocks.iter().flat_map(pids);
+    of_incident.into_iter().any(is_it) && of_view.any(is_it)
 }
 
 /// Whether the incident is about a lock of `process`, which need not be the one that it names, and nobody lets go of
