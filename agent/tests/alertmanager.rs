@@ -1,5 +1,5 @@
 //! Debian's Alertmanager is told of an incident from beginning to end, and asked what it knows.
-#![allow(clippy::unwrap_used, reason = "tests may")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may")]
 
 use std::{
     collections::BTreeMap,
@@ -129,6 +129,7 @@ fn incident(opened_at: SystemTime, waiters: u64) -> Incident {
         text: format!("{waiters} threads wait for \"cart_lock\""),
         explanation: None,
         snapshots: vec!["2026-a.json".to_owned()],
+        held_back: None,
     }
 }
 

@@ -59,6 +59,7 @@ fn request_for(pid: u32, address: u64, waiters: u64) -> Request {
         text: "threads wait".to_owned(),
         explanation: None,
         snapshots: Vec::new(),
+        held_back: None,
     };
     Request {
         why: Why::Opened,

@@ -224,7 +224,7 @@ struct Found {
 /// Comes in parts, what hangs last.
 #[derive(Debug)]
 enum Part {
-    Facts(Option<ProcessFacts>, Option<CgroupFacts>),
+    Facts(Box<(Option<ProcessFacts>, Option<CgroupFacts>)>),
     Snapshot(Box<Result<Snapshot, String>>),
 }
 
@@ -236,9 +236,9 @@ struct Job {
 
 impl Job {
     fn run(&self, to: &SyncSender<Part>) {
-        let (process, cgroup) = (facts::process(self.pid), facts::cgroup(self.pid));
+        let facts = (facts::process(self.pid), facts::cgroup(self.pid));
         // Nobody may be there any more to take it.
-        let _ = to.send(Part::Facts(process, cgroup));
+        let _ = to.send(Part::Facts(Box::new(facts)));
         let watch = Watch::Processes(vec![self.pid]);
         let snapshot = pipeline::snapshot(&self.features, &watch, &self.options)
             .map_err(|error| format!("no snapshot: {error}"));
@@ -251,7 +251,7 @@ fn receive(from: &Receiver<Part>, until: Instant, notes: &mut Vec<String>) -> (F
     let mut found = Found::default();
     loop {
         match from.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(Part::Facts(process, cgroup)) => (found.process, found.cgroup) = (process, cgroup),
+            Ok(Part::Facts(facts)) => (found.process, found.cgroup) = *facts,
             Ok(Part::Snapshot(snapshot)) => {
                 match *snapshot {
                     Ok(snapshot) => found.snapshot = Some(snapshot),

@@ -1,12 +1,15 @@
 //! Whatever `holdup` has written as JSON, read back: it may come from anywhere, and may have been changed.
 
-use serde::Deserialize;
-
-use super::{Error, Format, Report, html, json, render, report::ParseError, table};
+use super::{
+    Error, Format, Report, html, json, render,
+    report::{self, ParseError},
+    table,
+};
 use crate::model::{Bundle, bundle};
 
 /// A document of any kind.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there are two of them at most")]
 pub enum Document {
     /// A capture or a snapshot.
     Report(Report),
@@ -20,12 +23,7 @@ impl Document {
     /// # Errors
     /// See [`ParseError`].
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
-        #[derive(Deserialize)]
-        struct Head {
-            schema: String,
-        }
-        let head: Head = serde_json::from_slice(bytes)?;
-        match head.schema.as_str() {
+        match report::schema(bytes)?.as_str() {
             bundle::SCHEMA => Ok(Self::Bundle(serde_json::from_slice(bytes)?)),
             _ => Report::parse(bytes).map(Self::Report),
         }

@@ -452,6 +452,7 @@ fn incident(lock: &Lock) -> Incident {
             .to_owned(),
         explanation: None,
         snapshots: vec!["20261121T120000.123Z-parked-confd-4242.json".to_owned()],
+        held_back: None,
     }
 }
 

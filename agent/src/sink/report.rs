@@ -35,17 +35,23 @@ impl Report {
     /// # Errors
     /// See [`ParseError`].
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
-        #[derive(Deserialize)]
-        struct Head {
-            schema: String,
-        }
-        let head: Head = serde_json::from_slice(bytes)?;
-        match head.schema.as_str() {
+        let schema = schema(bytes)?;
+        match schema.as_str() {
             capture::SCHEMA => Ok(Self::Capture(serde_json::from_slice(bytes)?)),
             snapshot::SCHEMA => Ok(Self::Snapshot(serde_json::from_slice(bytes)?)),
-            _ => Err(ParseError::Schema(head.schema)),
+            _ => Err(ParseError::Schema(schema)),
         }
     }
+}
+
+/// What a document says that it is.
+pub(super) fn schema(bytes: &[u8]) -> Result<String, ParseError> {
+    #[derive(Deserialize)]
+    struct Head {
+        schema: String,
+    }
+    let head: Head = serde_json::from_slice(bytes)?;
+    Ok(head.schema)
 }
 
 #[cfg(test)]

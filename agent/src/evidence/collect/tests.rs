@@ -75,10 +75,13 @@ fn what_does_not_come_in_time_is_left() {
         pid: 7,
         ..ProcessFacts::default()
     };
-    sender.send(Part::Facts(Some(facts.clone()), None)).unwrap();
+    sender
+        .send(Part::Facts(Box::new((Some(facts.clone()), None))))
+        .unwrap();
     let mut notes = Vec::new();
     let (found, is_late) = receive(&receiver, Instant::now(), &mut notes);
     assert!(is_late && found.snapshot.is_none());
+    assert_eq!(found.process, Some(facts));
     assert_eq!(notes.len(), 1);
     // A thread that panics sends nothing any more.
     let mut notes = Vec::new();

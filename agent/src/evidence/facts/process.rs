@@ -52,10 +52,8 @@ mod tests {
             rlim_max: 0,
         };
         // SAFETY: `limit` is writable during the call.
-        assert_eq!(
-            unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) },
-            0
-        );
+        let done = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+        assert_eq!(done, 0);
         assert_eq!(facts.max_files, Some(limit.rlim_cur));
         assert_eq!(super::facts(u32::MAX), None);
     }

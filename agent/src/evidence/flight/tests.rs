@@ -51,7 +51,7 @@ fn view(at_ns: u64, locks: Vec<Lock>) -> View {
         at_ns,
         at: SystemTime::UNIX_EPOCH + Duration::from_nanos(at_ns),
         processes: BTreeMap::new(),
-        locks,
+        locks: locks.into_iter().map(Arc::new).collect(),
         deadlocks: Vec::new(),
         plan: Arc::from([]),
         loss: BTreeMap::new(),

@@ -143,10 +143,13 @@ fn row(page: &mut Page, diff: &LockDiff) {
     }
 }
 
+/// How a figure reads; `None` when it is not known.
+type Figure = fn(&Measure) -> Option<String>;
+
 /// `waits/s 36.6 -> 120, mean 4.80 ms -> 9.61 ms`: what is known on both sides and differs, or what is known on the only
 /// one.
 fn details(before: Option<&Measure>, after: Option<&Measure>) -> String {
-    let figures: [(&str, fn(&Measure) -> Option<String>); 5] = [
+    let figures: [(&str, Figure); 5] = [
         ("waits/s", |it| it.waits_per_second.map(units::decimal)),
         ("mean", |it| it.mean_wait_ns.map(units::duration)),
         ("longest", |it| it.max_wait_ns.map(units::duration)),
