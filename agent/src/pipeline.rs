@@ -23,7 +23,7 @@ use crate::{
     },
     model::{Capture, Snapshot, plan::PlanEntry, plan::Status},
     probe::{config, feature::Features, object::Capacity, plan::Wanted},
-    report::{self, capture, engine::Engine, snapshot::Seen},
+    report::{self, budget::Budget, capture, engine::Engine, snapshot::Seen},
 };
 
 /// How often the ring buffer is looked at even when the kernel does not call.
@@ -253,12 +253,51 @@ pub fn try_out(features: &Features, capacity: Capacity) -> Result<Plane, PlaneEr
     )
 }
 
+/// How a snapshot is taken.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotOptions {
+    /// Whether to read stacks.
+    pub stacks: bool,
+    /// Threads beyond which the stacks of a sample are read; all threads are counted in any case.
+    pub ceiling: Option<usize>,
+    /// When to come to an end with what there is by then.
+    pub deadline: Option<Instant>,
+}
+
+impl SnapshotOptions {
+    /// All there is, with or without stacks.
+    #[must_use]
+    pub const fn all(stacks: bool) -> Self {
+        Self {
+            stacks,
+            ceiling: None,
+            deadline: None,
+        }
+    }
+
+    fn budget(&self, threads: usize) -> Budget {
+        let budget = match self.ceiling {
+            _ if !self.stacks => Budget::WITHOUT_STACKS,
+            Some(ceiling) if threads > ceiling => Budget::SAMPLE,
+            _ => Budget::default(),
+        };
+        Budget {
+            deadline: self.deadline,
+            ..budget
+        }
+    }
+}
+
 /// Takes a snapshot. Without the privileges for BPF it reads `/proc`, for which being the same user may be enough; then
 /// only `pids` can be looked at.
 ///
 /// # Errors
 /// Neither way is open.
-pub fn snapshot(features: &Features, watch: &Watch, stacks: bool) -> Result<Snapshot, PlaneError> {
+pub fn snapshot(
+    features: &Features,
+    watch: &Watch,
+    options: &SnapshotOptions,
+) -> Result<Snapshot, PlaneError> {
     let taken_at = SystemTime::now();
     let config = configure(
         features,
@@ -281,8 +320,9 @@ pub fn snapshot(features: &Features, watch: &Watch, stacks: bool) -> Result<Snap
                     })
                     .collect();
                 let again = || plane.census().unwrap_or_default();
+                let budget = options.budget(seen.len());
                 return Ok(report::snapshot::build(
-                    &seen, again, plan, taken_at, stacks,
+                    &seen, again, plan, taken_at, &budget,
                 ));
             }
             Err(error) => PlaneError::Map {
@@ -319,8 +359,9 @@ pub fn snapshot(features: &Features, watch: &Watch, stacks: bool) -> Result<Snap
         })
         .collect();
     let again = || proc_census(watch).0;
+    let budget = options.budget(seen.len());
     Ok(report::snapshot::build(
-        &seen, again, plan, taken_at, stacks,
+        &seen, again, plan, taken_at, &budget,
     ))
 }
 

@@ -13,7 +13,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use self::place::Place;
-use crate::detect;
+use crate::{
+    daemon, detect, evidence, serve,
+    sink::{alert, store},
+    watch,
+};
 
 /// A file longer than this is not a configuration file.
 const MAX_BYTES: u64 = 1 << 20;
@@ -22,9 +26,22 @@ const MAX_BYTES: u64 = 1 << 20;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
+    /// The agent as a whole.
+    pub agent: daemon::settings::Settings,
+    /// How often the node is looked at, and how much of it fits.
+    pub watch: watch::Settings,
     /// What is an incident, and which of them are alerts.
     pub detect: detect::settings::Settings,
-    // One line for each further part, here and in `check`.
+    /// What is kept of an incident.
+    pub evidence: evidence::Settings,
+    /// Where it is kept.
+    pub store: store::Settings,
+    /// Who is told.
+    pub alert: alert::Settings,
+    /// HTTP.
+    pub serve: serve::Settings,
+    /// What the agent may cost.
+    pub governor: daemon::governor::settings::Settings,
 }
 
 impl Settings {
@@ -71,11 +88,26 @@ impl Settings {
     /// # Errors
     /// One sentence that begins with the key.
     pub fn check(&self) -> Result<(), String> {
-        let Self { detect } = self;
-        let parts = [("detect", detect.check())];
-        parts
-            .into_iter()
-            .try_for_each(|(part, result)| result.map_err(|error| format!("{part}.{error}")))
+        let Self {
+            agent,
+            watch,
+            detect,
+            evidence,
+            store,
+            alert,
+            serve,
+            governor,
+        } = self;
+        // Some know what their table is called.
+        let of = |part: &'static str| move |error: String| format!("{part}.{error}");
+        agent.check()?;
+        watch.check()?;
+        detect.check().map_err(of("detect"))?;
+        evidence.check()?;
+        store.check()?;
+        alert.check()?;
+        serve.check().map_err(of("serve"))?;
+        governor.check()
     }
 }
 

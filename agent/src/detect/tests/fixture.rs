@@ -74,7 +74,7 @@ impl Scene {
 
     /// A lock without waiters.
     pub fn lock(&mut self, process: ProcessKey, address: u64, kind: Kind) -> usize {
-        self.view.locks.push(Lock {
+        self.view.locks.push(Arc::new(Lock {
             process,
             address,
             id: format!("{}:3f2a91c0:{address:#x}", kind.as_str()).into(),
@@ -89,14 +89,19 @@ impl Scene {
             holder: None,
             abandoned: false,
             counts: Some(Box::new(counts())),
-        });
+        }));
         self.view.locks.len() - 1
+    }
+
+    /// The lock, to be changed: what was seen of it before stays as it was.
+    pub fn change(&mut self, lock: usize) -> &mut Lock {
+        Arc::make_mut(&mut self.view.locks[lock])
     }
 
     /// So many wait, the longest of them for so many seconds.
     pub fn wait(&mut self, lock: usize, waiters: u64, age: u64) {
         let at_ns = self.view.at_ns;
-        let lock = &mut self.view.locks[lock];
+        let lock = self.change(lock);
         lock.waiters = waiters;
         lock.waiters_peak = lock.waiters_peak.max(waiters);
         lock.oldest_since_ns = (waiters > 0).then(|| at_ns - age * SECOND);
@@ -105,7 +110,7 @@ impl Scene {
     /// The lock is handed on now.
     pub fn hand_on(&mut self, lock: usize) {
         let at_ns = self.view.at_ns;
-        if let Some(counts) = &mut self.view.locks[lock].counts {
+        if let Some(counts) = &mut self.change(lock).counts {
             counts.outcomes.woken += 1;
             counts.last_handoff_ns = Some(at_ns);
         }

@@ -1,6 +1,9 @@
 //! Whatever waiters do, the lives of incidents are in order.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use proptest::prelude::*;
 
@@ -87,7 +90,7 @@ fn apply(scene: &mut Scene, step: Step) -> Vec<Event> {
         // The same pid, another process.
         for lock in &mut scene.view.locks {
             if lock.process.pid == 2 {
-                lock.process.generation += 1;
+                Arc::make_mut(lock).process.generation += 1;
             }
         }
         let old = scene

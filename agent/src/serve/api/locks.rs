@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     model::{
-        Holder, Kind, Outcomes, hex,
+        Holder, Kind, Outcomes,
+        explanation::Explanation,
+        hex,
+        incident::{Incident, Status},
         watch::{Counts, Lock, View},
     },
     proc::time::rfc3339,
@@ -67,10 +70,12 @@ pub struct Entry {
     pub abandoned: bool,
     /// Null when no probe is attached.
     pub counted: Option<Counted>,
+    /// The chain to the root; null unless an open incident about it has been explained.
+    pub explanation: Option<Explanation>,
 }
 
 impl Entry {
-    fn new(view: &View, lock: &Lock) -> Self {
+    fn new(view: &View, lock: &Lock, incidents: &[Incident]) -> Self {
         let text = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
         let counted = |counts: &Counts| Counted {
             waits: counts.waits(),
@@ -97,8 +102,19 @@ impl Entry {
             holder: lock.holder.clone(),
             abandoned: lock.abandoned,
             counted: lock.counts.as_deref().map(counted),
+            explanation: incidents
+                .iter()
+                .filter(|incident| is_about(incident, lock))
+                .find_map(|incident| incident.explanation.clone()),
         }
     }
+}
+
+fn is_about(incident: &Incident, lock: &Lock) -> bool {
+    let address = incident.lock.as_ref().map(|of| of.address);
+    incident.status == Status::Open
+        && incident.pid == lock.process.pid
+        && address == Some(lock.address)
 }
 
 /// Which lock.
@@ -115,11 +131,18 @@ pub async fn list(
     Params(filter): Params<Filter>,
 ) -> Result<Json<Page<Entry>>, Error> {
     let view = app.state.sources.view.borrow().clone();
-    app.work(move || Json(page(view.as_deref(), &who, &filter, window)))
+    let incidents = Arc::clone(&app.state.sources.incidents.borrow());
+    app.work(move || Json(page(view.as_deref(), &incidents, &who, &filter, window)))
         .await
 }
 
-fn page(view: Option<&View>, who: &Who, filter: &Filter, window: Window) -> Page<Entry> {
+fn page(
+    view: Option<&View>,
+    incidents: &[Incident],
+    who: &Who,
+    filter: &Filter,
+    window: Window,
+) -> Page<Entry> {
     let matching = view
         .into_iter()
         .flat_map(|view| view.locks.iter().map(move |lock| (view, lock)))
@@ -140,7 +163,7 @@ fn page(view: Option<&View>, who: &Who, filter: &Filter, window: Window) -> Page
         view.map(|view| rfc3339(view.at)),
         matching,
         |(_, a), (_, b)| order(a).cmp(&order(b)),
-        |(view, lock)| Entry::new(view, lock),
+        |(view, lock)| Entry::new(view, lock, incidents),
     )
 }
 

@@ -30,6 +30,8 @@ mod top;
 mod totals;
 
 #[cfg(test)]
+mod shipped;
+#[cfg(test)]
 mod tests;
 
 pub use exposition::Exposition;

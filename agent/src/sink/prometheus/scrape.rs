@@ -209,6 +209,15 @@ impl Totals {
             "Incidents for which no alert was sent",
             held_back.map(|(reason, count)| (labels([("reason", reason)]), Value::Count(count))),
         ));
+        let reloads = [
+            ("ok", health.reloads.ok),
+            ("refused", health.reloads.refused),
+        ];
+        families.push(labelled(
+            "holdup_config_reloads",
+            "Configurations that were read again",
+            reloads.map(|(result, count)| (labels([("result", result)]), Value::Count(count))),
+        ));
     }
 }
 

@@ -22,9 +22,8 @@ use crate::{
     model::{
         explanation::LockRef,
         watch::{Process, ProcessKey},
-        workload::Workload,
     },
-    proc::memory::Copied,
+    proc::{memory::Copied, process::Proc, workload},
     report::{
         holder::{self, Around, owner},
         holds::Measured,
@@ -137,14 +136,13 @@ impl Worker {
             generation: key.generation,
         });
         let described = self.processes.latest(key.pid);
+        let mut workload = workload::of_pid(&Proc::default(), key.pid);
+        workload.cgroup = workload.cgroup.or(described.cgroup);
         Process {
             key,
             comm: described.comm,
             exe: described.exe,
-            workload: Arc::new(Workload {
-                cgroup: described.cgroup,
-                ..Workload::default()
-            }),
+            workload: Arc::new(workload),
             parked: std::collections::BTreeMap::new(),
         }
     }
