@@ -96,7 +96,7 @@ fn a_stall_goes_on_though_its_age_is_not_known_any_more() {
     assert_eq!(reasons(&node), all);
     let mut node = restart(node, &settings);
     node.wait(lock, 8, 0);
-    node.change(lock).oldest_is_at_least = true;
+    node.row(lock).oldest_is_at_least = true;
     let mut events = node.look();
     events.extend(node.watch(200));
     let again = |reason: &str| (Change::Opened { again: true }, reason.to_owned(), 8);
