@@ -2,15 +2,18 @@
 
 use std::{
     fs,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     process::{self, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use crate::{scratch::Scratch, toolchain::run};
+use crate::{child, scratch::Scratch, toolchain::run};
 
 /// Limits that are no higher than those of a host without `CAP_SYS_RESOURCE`, the runtime that copes with hybrid control
 /// groups, and groups that are made without systemd.
@@ -179,11 +182,27 @@ impl Podman {
 
 impl Drop for Podman {
     fn drop(&mut self) {
-        let _ = run(self
-            .command()
-            .args(["rm", "--all", "--force", "--time", "0"]));
+        let mut remove = self.command();
+        let _ = run(remove.args(["rm", "--all", "--force", "--time", "0"]));
+        // Somebody who was told that a container is gone may still be cleaning up after it.
+        let started = Instant::now();
+        while is_in_use(self.scratch.path()) && started.elapsed() < child::DEADLINE {
+            thread::sleep(Duration::from_millis(20));
+        }
+        // podman mounts the folder onto itself, and whoever came last may have been killed.
+        let overlay = self.scratch.join("root/overlay");
+        let _ = Command::new("umount").arg("--quiet").arg(overlay).status();
         remove_groups(&[&self.agent_group, &self.program_group]);
     }
+}
+
+/// Whether a process has this path among its arguments.
+fn is_in_use(path: &Path) -> bool {
+    let path = path.as_os_str().as_bytes();
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|process| fs::read(process.path().join("cmdline")).ok())
+        .any(|arguments| arguments.windows(path.len()).any(|part| part == path))
 }
 
 /// Removes what containers left in every hierarchy. The kubelet's own groups stay when somebody else is in them.

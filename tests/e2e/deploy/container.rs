@@ -81,12 +81,12 @@ fn sees_what_is_outside() -> Result<()> {
 fn the_agent_watches_the_node_from_inside() -> Result<()> {
     let (podman, pod) = (podman()?, manifest::pod()?);
     let configuration = podman.folder("config")?;
-    for (name, text) in manifest::document("ConfigMap")?["data"]
-        .as_object()
-        .context("no data")?
-    {
-        fs::write(configuration.join(name), text.as_str().context("no text")?)?;
-    }
+    let config_map = manifest::document("ConfigMap")?;
+    let settings = config_map["data"]["agent.toml"]
+        .as_str()
+        .context("no settings")?;
+    let settings = format!("{settings}[detect.stalled]\nfor = '1s'\n");
+    fs::write(configuration.join("agent.toml"), settings)?;
     fs::write(configuration.join("token"), "open-sesame\n")?;
     let arguments = pod["containers"][0]["args"]
         .as_array()
@@ -117,7 +117,7 @@ fn the_agent_watches_the_node_from_inside() -> Result<()> {
     let incident = agent.until("an incident with a snapshot", || {
         let answer = ask(&format!("/api/v1/incidents?pid={}", workload.pid()))?;
         let list: Value = serde_json::from_str(&answer.body)?;
-        let list = list["incidents"].as_array().context("no incidents")?;
+        let list = list["items"].as_array().context("no incidents")?;
         let has_snapshot = |one: &&Value| one["snapshots"][0].is_string();
         Ok(list.iter().find(has_snapshot).cloned())
     })?;
@@ -127,8 +127,10 @@ fn the_agent_watches_the_node_from_inside() -> Result<()> {
     ensure!(runs_in["pod_uid"] == podman.pod_uid(), "{incident:#}");
     ensure!(runs_in["qos_class"] == "besteffort", "{incident:#}");
     ensure!(runs_in["container_runtime"] == "podman", "{incident:#}");
-    let verdict = ask(&format!("/api/v1/verdict?pod={}", podman.pod_uid()))?;
-    ensure!(verdict.status == 503, "{verdict:?}");
+    agent.until("the pod's liveness probe fails", || {
+        let verdict = ask(&format!("/api/v1/verdict?pod={}", podman.pod_uid()))?;
+        Ok((verdict.status == 503).then_some(()))
+    })?;
     let name = incident["snapshots"][0].as_str().context("no name")?;
     let file = podman.folder("snapshots")?.join(name);
     ensure!(fs::metadata(&file)?.len() > 0, "{}", file.display());
