@@ -174,7 +174,7 @@ fn what_is_too_old_goes_without_an_incident() {
     );
     store.sweep().unwrap();
     assert_eq!(store.stats().removed, 0);
-    let file = fs::File::options().write(true).open(directory.0.join(&old));
+    let file = File::options().write(true).open(directory.0.join(&old));
     let age = settings(&directory.0).max_age + Duration::from_secs(60);
     file.unwrap().set_modified(SystemTime::now() - age).unwrap();
     store.sweep().unwrap();
