@@ -1,10 +1,10 @@
 /* pile_up TARGET...: one thread holds `ledger_lock`, and others queue for it, until there are as many as each TARGET in
  * turn says. Then the lock is let go.
  *
- *   ready -> go -> piled {waiters, address, holder, crossed_ns} -> go -> piled ... -> go -> released {taken}
+ *   ready -> go -> piled {waiters, address, holder, entered_unix_ns} -> go -> piled ... -> go -> released {taken}
  *         -> go -> leaves
  *
- * `crossed_ns` is the monotonic time at which the last of them was seen to be parked.
+ * `entered_unix_ns` is when the last of them was about to wait, by the wall clock.
  */
 #include "truth.h"
 #include <pthread.h>
@@ -16,6 +16,7 @@
 static pthread_mutex_t ledger_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct gate release_gate;
 static int holder_tid, taken;
+static uint64_t entered_unix_ns;
 static pthread_t waiters[MAX_WAITERS];
 
 struct birth {
@@ -29,6 +30,13 @@ NOINLINE void app_take_ledger(void) {
 
 static void *clerk(void *argument) {
     struct birth *birth = argument;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    uint64_t now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    uint64_t last_ns = __atomic_load_n(&entered_unix_ns, __ATOMIC_RELAXED);
+    while (now_ns > last_ns && !__atomic_compare_exchange_n(&entered_unix_ns, &last_ns, now_ns, 0, __ATOMIC_RELAXED,
+                                                            __ATOMIC_RELAXED)) {
+    }
     __atomic_store_n(&birth->tid, thread_id(), __ATOMIC_RELEASE);
     app_take_ledger();
     __atomic_add_fetch(&taken, 1, __ATOMIC_RELAXED);
@@ -82,8 +90,8 @@ int main(int argc, char **argv) {
             }
             await_parked(births[index].tid);
         }
-        say("{\"event\":\"piled\",\"waiters\":%ld,\"address\":\"%p\",\"holder\":%d,\"crossed_ns\":%llu}\n", count,
-            (void *)&ledger_lock, holder_tid, (unsigned long long)monotonic_ns());
+        say("{\"event\":\"piled\",\"waiters\":%ld,\"address\":\"%p\",\"holder\":%d,\"entered_unix_ns\":%llu}\n", count,
+            (void *)&ledger_lock, holder_tid, (unsigned long long)__atomic_load_n(&entered_unix_ns, __ATOMIC_RELAXED));
         await_go();
     }
     gate_open(&release_gate, 1);

@@ -107,9 +107,10 @@ impl Life {
         self.refresh(findings, view, now);
         self.follow(now);
         self.resolve(view, settings, now, &mut events);
-        self.give_up(settings, now, &mut events);
         let mut alerted = self.alerted();
         self.begin(findings, view, settings, now, &mut alerted, &mut events);
+        // What has just been found again is not among these any more, however late the view is.
+        self.give_up(settings, now, &mut events);
         self.let_go(settings, now, &mut alerted, &mut events);
         for open in self.open.values_mut() {
             events.extend(open.beat(settings, now));
@@ -131,24 +132,20 @@ impl Life {
     /// The incident that has alerted stays open as long as another one of the same lock: nobody must read that it is
     /// over.
     fn follow(&mut self, now: Now) {
-        let follows =
-            |open: &&Open| open.is_true && open.incident.held_back == Some(HeldBackBy::SameLock);
-        let followers: HashMap<Subject, Incident> = self
-            .open
-            .values()
-            .filter(follows)
-            .flat_map(|open| {
-                open.subjects
-                    .iter()
-                    .map(|&subject| (subject, &open.incident))
-            })
-            .map(|(subject, incident)| (subject, incident.clone()))
+        let must_stay = |open: &Open| !open.is_true && open.incident.held_back.is_none();
+        let leads = self.open.values().filter(|open| must_stay(open));
+        let led: HashSet<Subject> = leads
+            .flat_map(|open| open.subjects.iter().copied())
             .collect();
-        if followers.is_empty() {
-            return;
+        let mut followers: HashMap<Subject, Incident> = HashMap::new();
+        for open in self.open.values() {
+            let Open { incident, .. } = open;
+            if open.is_true && incident.held_back == Some(HeldBackBy::SameLock) {
+                let subjects = open.subjects.iter().filter(|subject| led.contains(subject));
+                followers.extend(subjects.map(|&subject| (subject, incident.clone())));
+            }
         }
-        let leads = |open: &&mut Open| !open.is_true && open.incident.held_back.is_none();
-        for open in self.open.values_mut().filter(leads) {
+        for open in self.open.values_mut().filter(|open| must_stay(open)) {
             let mut subjects = open.subjects.iter();
             if let Some(incident) = subjects.find_map(|subject| followers.get(subject)) {
                 open.stays_for(incident, now);
@@ -213,10 +210,16 @@ impl Life {
         events.extend(over.map(|incident| open::close(incident, Over::WhileAway, now.at)));
     }
 
+    /// Whether the incident that has alerted in its stead may be found again yet.
+    fn may_be_led(&self, open: &Open) -> bool {
+        let is_second = open.incident.held_back == Some(HeldBackBy::SameLock);
+        open.is_again && is_second && !self.before.is_empty()
+    }
+
     /// What incidents that have alerted are about.
     fn alerted(&self) -> HashSet<Subject> {
         let open = self.open.values();
-        let open = open.filter(|open| open.incident.held_back.is_none());
+        let open = open.filter(|open| open.incident.held_back.is_none() || self.may_be_led(open));
         let before = self.before.iter();
         let before = before.filter(|(_, incident)| incident.held_back.is_none());
         open.flat_map(|open| open.subjects.iter().copied())
@@ -242,6 +245,9 @@ impl Life {
             if let Some(incident) = self.before.remove(&key) {
                 // At most as many as were open before: they need no room.
                 let open = Open::again(incident, finding, view, now);
+                if matches!(open.incident.held_back, None | Some(HeldBackBy::SameLock)) {
+                    alerted.extend(&open.subjects);
+                }
                 events.push(open.event(Change::Opened { again: true }));
                 self.open.insert(key, open);
                 continue;
@@ -274,8 +280,9 @@ impl Life {
         alerted: &mut HashSet<Subject>,
         events: &mut Vec<Event>,
     ) {
-        let held = self.open.iter();
-        let held = held.filter(|(_, open)| open.is_true && open.incident.held_back.is_some());
+        let held = self.open.iter().filter(|(_, open)| {
+            open.is_true && open.incident.held_back.is_some() && !self.may_be_led(open)
+        });
         let mut held: Vec<Key> = held.map(|(&key, _)| key).collect();
         held.sort_unstable_by_key(|&key| (rank(key.1), key));
         for key in held {

@@ -9,14 +9,18 @@ use super::{
     level::{Level, Mark, lower, ns},
     long_wait, parked,
     pile::Pile,
-    rules::{Choice, Rules, Thresholds},
+    rules::{Choice, Rules},
     settings::Settings,
     stalled::{self, Motion},
+    thresholds::Thresholds,
 };
 use crate::model::{
     incident::Reason,
     watch::{Lock, ProcessKey},
 };
+
+/// Detectors that look at one lock.
+const DETECTORS: usize = 4;
 
 /// What is remembered of a lock that may be held up, from view to view.
 #[derive(Debug)]
@@ -25,10 +29,8 @@ pub(super) struct Memory {
     subject: Subject,
     /// The view in which it was seen last.
     pub turn: u64,
-    parked: Mark,
-    stalled: Mark,
-    growing: Mark,
-    long_wait: Mark,
+    /// One for each detector, in the order in which [`Memory::look`] has them.
+    marks: [Mark; DETECTORS],
     motion: Motion,
     growth: Growth,
 }
@@ -38,10 +40,7 @@ impl Memory {
         Self {
             subject,
             turn: 0,
-            parked: Mark::default(),
-            stalled: Mark::default(),
-            growing: Mark::default(),
-            long_wait: Mark::default(),
+            marks: [Mark::default(); DETECTORS],
             motion: Motion::new(pile, now_ns),
             growth: Growth::new(pile, now_ns),
         }
@@ -56,13 +55,12 @@ impl Memory {
         clear_percent: u8,
         now_ns: u64,
         is_from_before: impl Fn(Key) -> bool,
-    ) -> [Option<Finding<'a>>; 4] {
-        let thresholds = |reason| {
+    ) -> [Option<Finding<'a>>; DETECTORS] {
+        let of = |reason| {
             let thresholds: &Thresholds = choice.thresholds(reason);
             let counts = thresholds.count_unknown || !pile.is_unknown;
             counts.then_some(thresholds)
         };
-        let still_ns = self.motion.still_ns(pile, now_ns);
         let carried = |reason, level: Level| {
             let goes_on = pile.oldest_is_at_least && is_from_before((self.subject, reason));
             if goes_on {
@@ -71,7 +69,41 @@ impl Memory {
                 level
             }
         };
-        let finding = |reason, level: Level, may_open, detail| {
+        let still_ns = self.motion.still_ns(pile, now_ns);
+        let parked = of(Reason::Parked).map(|of| &of.parked);
+        let parked = parked.filter(|of| of.enabled).map(|of| {
+            let level = parked::lock(pile, of, clear_percent);
+            (level, of.r#for, Detail::None)
+        });
+        let stalled = of(Reason::Stalled).map(|of| &of.stalled);
+        let stalled = stalled.filter(|of| of.enabled).map(|of| {
+            let level = stalled::level(pile, still_ns, of, clear_percent);
+            let level = carried(Reason::Stalled, level);
+            (level, Duration::ZERO, Detail::Still(still_ns))
+        });
+        let growing = of(Reason::Growing).map(|of| &of.growing);
+        let growing = growing.filter(|of| of.enabled).map(|of| {
+            self.growth.set(pile, of, now_ns);
+            let level = self.growth.level(pile, of, clear_percent);
+            (level, Duration::ZERO, Detail::From(self.growth.first()))
+        });
+        let long_wait = of(Reason::LongWait).map(|of| &of.long_wait);
+        let long_wait = long_wait.filter(|of| of.enabled).map(|of| {
+            let level = long_wait::level(pile, lock, of, clear_percent);
+            let level = carried(Reason::LongWait, level);
+            (level, Duration::ZERO, Detail::None)
+        });
+        let mut marks = self.marks.iter_mut();
+        [
+            (Reason::Parked, parked),
+            (Reason::Stalled, stalled),
+            (Reason::Growing, growing),
+            (Reason::LongWait, long_wait),
+        ]
+        .map(|(reason, judged)| {
+            let nothing = (Level::Clear, Duration::ZERO, Detail::None);
+            let (level, r#for, detail) = judged.unwrap_or(nothing);
+            let may_open = marks.next()?.set(level, now_ns, r#for);
             (level > Level::Clear).then(|| Finding {
                 key: (self.subject, reason),
                 may_open,
@@ -86,39 +118,7 @@ impl Memory {
                 is_counted: pile.is_counted,
                 detail,
             })
-        };
-        let mut findings = [const { None }; 4];
-        let [parked, stalled, growing, long_wait] = &mut findings;
-
-        let of = thresholds(Reason::Parked).map(|of| &of.parked);
-        if let Some(of) = of.filter(|of| of.enabled) {
-            let level = parked::lock(pile, of, clear_percent);
-            let is_up = self.parked.set(level, now_ns, of.r#for);
-            *parked = finding(Reason::Parked, level, is_up, Detail::None);
-        }
-        let of = thresholds(Reason::Stalled).map(|of| &of.stalled);
-        if let Some(of) = of.filter(|of| of.enabled) {
-            let level = stalled::level(pile, still_ns, of, clear_percent);
-            let level = carried(Reason::Stalled, level);
-            let is_up = self.stalled.set(level, now_ns, Duration::ZERO);
-            *stalled = finding(Reason::Stalled, level, is_up, Detail::Still(still_ns));
-        }
-        let of = thresholds(Reason::Growing).map(|of| &of.growing);
-        if let Some(of) = of.filter(|of| of.enabled) {
-            self.growth.set(pile, of, now_ns);
-            let level = self.growth.level(pile, of, clear_percent);
-            let is_up = self.growing.set(level, now_ns, Duration::ZERO);
-            let detail = Detail::From(self.growth.first());
-            *growing = finding(Reason::Growing, level, is_up, detail);
-        }
-        let of = thresholds(Reason::LongWait).map(|of| &of.long_wait);
-        if let Some(of) = of.filter(|of| of.enabled) {
-            let level = long_wait::level(pile, lock, of, clear_percent);
-            let level = carried(Reason::LongWait, level);
-            let is_up = self.long_wait.set(level, now_ns, Duration::ZERO);
-            *long_wait = finding(Reason::LongWait, level, is_up, Detail::None);
-        }
-        findings
+        })
     }
 }
 

@@ -33,6 +33,7 @@ mod rules;
 pub mod settings;
 mod stalled;
 mod text;
+mod thresholds;
 mod verdict;
 
 use std::{

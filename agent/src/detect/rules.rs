@@ -8,9 +8,9 @@ use std::time::SystemTime;
 use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Serialize};
 
-use super::settings::{
-    Deadlock, DeadlockRule, Growing, GrowingRule, LongWait, LongWaitRule, Parked, ParkedRule,
-    SHORTEST, Settings, Stalled, StalledRule,
+use super::{
+    settings::{DeadlockRule, GrowingRule, LongWaitRule, ParkedRule, Settings, StalledRule},
+    thresholds::Thresholds,
 };
 use crate::model::{Kind, incident::Reason, watch, workload::Workload};
 
@@ -151,17 +151,6 @@ impl Rule {
     }
 }
 
-/// The thresholds that hold for something.
-#[derive(Clone, Debug)]
-pub(super) struct Thresholds {
-    pub count_unknown: bool,
-    pub parked: Parked,
-    pub stalled: Stalled,
-    pub growing: Growing,
-    pub long_wait: LongWait,
-    pub deadlock: Deadlock,
-}
-
 /// A rule ready for use.
 #[derive(Debug)]
 struct Compiled {
@@ -188,14 +177,7 @@ pub(super) type Subject<'a> = Option<(&'a str, Kind)>;
 impl Rules {
     /// A rule that is not as [`check`] wants it is left out.
     pub(super) fn new(settings: &Settings) -> Self {
-        let general = Thresholds {
-            count_unknown: settings.count_unknown,
-            parked: settings.parked.clone(),
-            stalled: settings.stalled.clone(),
-            growing: settings.growing.clone(),
-            long_wait: settings.long_wait.clone(),
-            deadlock: settings.deadlock.clone(),
-        };
+        let general = Thresholds::new(settings);
         let rules = settings.rules.iter().take(MAX_RULES);
         let rules = rules
             .filter(|rule| rule.check().is_ok())
@@ -325,76 +307,6 @@ impl<'a> Choice<'a> {
     /// Whether alerts for this reason are muted.
     pub(super) fn is_muted(&self, reason: Reason) -> bool {
         self.rule(reason).is_some_and(|rule| rule.rule.mute)
-    }
-}
-
-impl Thresholds {
-    fn with(&self, rule: &Rule) -> Self {
-        Self {
-            count_unknown: rule.count_unknown.unwrap_or(self.count_unknown),
-            parked: rule.parked.clone().unwrap_or_default().over(&self.parked),
-            stalled: rule.stalled.clone().unwrap_or_default().over(&self.stalled),
-            growing: rule.growing.clone().unwrap_or_default().over(&self.growing),
-            long_wait: rule
-                .long_wait
-                .clone()
-                .unwrap_or_default()
-                .over(&self.long_wait),
-            deadlock: rule
-                .deadlock
-                .clone()
-                .unwrap_or_default()
-                .over(&self.deadlock),
-        }
-    }
-
-    /// Whether they can be met at all.
-    fn check(&self) -> Result<(), String> {
-        let Self {
-            count_unknown: _,
-            parked,
-            stalled,
-            growing,
-            long_wait,
-            deadlock: _,
-        } = self;
-        let counts = [
-            ("parked.waiters", parked.waiters, 1),
-            ("parked.process_waiters", parked.process_waiters, 1),
-            ("stalled.waiters", stalled.waiters, 1),
-            ("growing.waiters", growing.waiters, 2),
-            ("growing.factor", growing.factor, 2),
-        ];
-        for (key, value, min) in counts {
-            // More threads than any kernel has.
-            if !(min..=1 << 22).contains(&value) {
-                return Err(format!(
-                    "{key} must be between {min} and 4194304, it is {value}"
-                ));
-            }
-        }
-        let times = [
-            ("stalled.for", stalled.r#for),
-            ("growing.window", growing.window),
-            ("long_wait.for", long_wait.r#for),
-        ];
-        for (key, value) in times {
-            if value < SHORTEST {
-                return Err(format!(
-                    "{key} must be at least {}, it is {}: every lock is held for a moment",
-                    humantime::format_duration(SHORTEST),
-                    humantime::format_duration(value)
-                ));
-            }
-        }
-        if growing.oldest > growing.window {
-            return Err(format!(
-                "growing.oldest ({}) must not be more than growing.window ({})",
-                humantime::format_duration(growing.oldest),
-                humantime::format_duration(growing.window)
-            ));
-        }
-        Ok(())
     }
 }
 

@@ -143,7 +143,7 @@ macro_rules! thresholds {
             #[serde(skip_serializing_if = "Option::is_none")]
             pub enabled: Option<bool>,
             $(
-                #[doc = concat!("See [`", stringify!($name), "::", stringify!($field), "`].")]
+                #[doc = concat!("See the field of this name in [`", stringify!($name), "`].")]
                 #[serde(skip_serializing_if = "Option::is_none")]
                 pub $field: Option<<$type as Given>::Written>,
             )*

@@ -104,6 +104,11 @@ impl Access {
         })
     }
 
+    /// Whether anybody may ask anything.
+    pub(super) const fn is_open(&self) -> bool {
+        self.token.is_none()
+    }
+
     /// Whether a request with this `Authorization` header may pass.
     pub(super) fn admits(&self, authorization: Option<&[u8]>) -> bool {
         let Some(token) = &self.token else {

@@ -83,7 +83,9 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let first = settings.borrow_and_update().clone();
-    let access = Arc::new(RwLock::new(Arc::new(Access::load(&first)?)));
+    let access = Access::load(&first)?;
+    warn_if_open(listener, &access);
+    let access = Arc::new(RwLock::new(Arc::new(access)));
     let (stop, stopping) = watch::channel(false);
     let app = App::new(state.clone(), Arc::clone(&access), stopping.clone());
     let router = router::build(app);
@@ -139,6 +141,18 @@ pub async fn serve(
     .ok();
     // Dropping the sets ends what is left.
     Ok(())
+}
+
+fn warn_if_open(listener: &TcpListener, access: &Access) {
+    if let Ok(address) = listener.local_addr()
+        && !address.ip().is_loopback()
+        && access.is_open()
+    {
+        tracing::warn!(
+            %address,
+            "whoever reaches this address can read the names of processes, files and functions: set token_file"
+        );
+    }
 }
 
 fn reload(access: &RwLock<Arc<Access>>, settings: &Settings) {

@@ -93,15 +93,14 @@ impl Scene {
         self.view.locks.len() - 1
     }
 
-    /// The lock, to be changed: what was seen of it before stays as it was.
-    pub fn change(&mut self, lock: usize) -> &mut Lock {
+    pub fn row(&mut self, lock: usize) -> &mut Lock {
         Arc::make_mut(&mut self.view.locks[lock])
     }
 
     /// So many wait, the longest of them for so many seconds.
     pub fn wait(&mut self, lock: usize, waiters: u64, age: u64) {
         let at_ns = self.view.at_ns;
-        let lock = self.change(lock);
+        let lock = self.row(lock);
         lock.waiters = waiters;
         lock.waiters_peak = lock.waiters_peak.max(waiters);
         lock.oldest_since_ns = (waiters > 0).then(|| at_ns - age * SECOND);
@@ -110,7 +109,7 @@ impl Scene {
     /// The lock is handed on now.
     pub fn hand_on(&mut self, lock: usize) {
         let at_ns = self.view.at_ns;
-        if let Some(counts) = &mut self.change(lock).counts {
+        if let Some(counts) = &mut self.row(lock).counts {
             counts.outcomes.woken += 1;
             counts.last_handoff_ns = Some(at_ns);
         }

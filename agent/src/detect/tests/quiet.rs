@@ -15,7 +15,7 @@ fn a_busy_database_pages_nobody() {
         // 150 to 650 waiters, none of whom waits for 50 ms.
         node.wait(lock, 150 + tick * 7_919 % 500, 0);
         let at_ns = node.view.at_ns;
-        node.change(lock).oldest_since_ns = Some(at_ns - SECOND / 20);
+        node.row(lock).oldest_since_ns = Some(at_ns - SECOND / 20);
         assert_eq!(node.look(), [], "tick {tick}");
     }
 }
@@ -69,7 +69,7 @@ fn waits_that_are_given_up_and_begun_again_stall() {
     for _ in 0..31 {
         node.pass(seconds(1));
         node.wait(lock, 8, 0);
-        if let Some(counts) = &mut node.change(lock).counts {
+        if let Some(counts) = &mut node.row(lock).counts {
             counts.outcomes.timed_out += 8;
         }
         events.extend(node.look());
@@ -81,7 +81,7 @@ fn waits_that_are_given_up_and_begun_again_stall() {
 fn in_a_census_a_lock_moves_when_its_longest_waiter_changes() {
     let census = |changes: bool| {
         let (mut node, lock) = with_mutex(&only("stalled"));
-        node.change(lock).counts = None;
+        node.row(lock).counts = None;
         let mut events = Vec::new();
         node.wait(lock, 40, 100);
         for _ in 0..31 {
@@ -119,7 +119,7 @@ fn readers_and_writers_of_a_lock_are_one_pile() {
     let id = "rwlock:3f2a91c0:0x40";
     for kind in [Kind::RwlockRead, Kind::RwlockWrite] {
         let lock = node.lock(process, 0x40, kind);
-        node.change(lock).id = id.into();
+        node.row(lock).id = id.into();
         node.wait(lock, 50, 1);
     }
     assert_eq!(news(&node.watch(2)), [opened("parked", 100)]);

@@ -1,11 +1,11 @@
 //! The agent ends and begins again.
 
-use super::fixture::{Scene, news, only, opened, seconds, told, with_mutex};
+use super::fixture::{Scene, circle, news, only, opened, seconds, told, with_mutex};
 use crate::{
     detect::settings::Settings,
     model::{
         Kind,
-        incident::{Change, HeldBackBy, Incident, Reason},
+        incident::{Change, Event, HeldBackBy, Incident, Reason},
     },
 };
 
@@ -96,7 +96,7 @@ fn a_stall_goes_on_though_its_age_is_not_known_any_more() {
     assert_eq!(reasons(&node), all);
     let mut node = restart(node, &settings);
     node.wait(lock, 8, 0);
-    node.change(lock).oldest_is_at_least = true;
+    node.row(lock).oldest_is_at_least = true;
     let mut events = node.look();
     events.extend(node.watch(200));
     let again = |reason: &str| (Change::Opened { again: true }, reason.to_owned(), 8);
@@ -129,6 +129,45 @@ fn what_follows_one_from_before_is_held_back_for_it() {
         ]
     );
     assert_eq!(node.only().held_back, None);
+}
+
+#[test]
+fn a_late_view_is_not_too_late() {
+    let (mut node, lock) = with_mutex(&only("parked"));
+    node.wait(lock, 150, 5);
+    node.watch(1);
+    let mut node = restart(node, &only("parked"));
+    let full = std::mem::take(&mut node.view.locks);
+    assert_eq!(node.look(), []);
+    node.view.locks = full;
+    node.pass(seconds(3_600));
+    assert_eq!(told(&node.look())[0].0, Change::Opened { again: true });
+}
+
+/// The watch has to look twice to find a circle; until then nothing says what the other incidents belong to.
+#[test]
+fn what_follows_a_circle_waits_for_it() {
+    let settings = Settings::default();
+    let mut node = Scene::new(&settings);
+    let owner = node.process(7, "db");
+    for address in [0x40, 0x80] {
+        let lock = node.lock(owner, address, Kind::Mutex);
+        node.wait(lock, 4, 0);
+    }
+    node.view.deadlocks.push(circle((7, 0x40), (7, 0x80)));
+    node.watch(60);
+    assert_eq!(node.open().len(), 3);
+    let mut node = restart(node, &settings);
+    let circles = std::mem::take(&mut node.view.deadlocks);
+    let mut events = node.look();
+    node.view.deadlocks = circles;
+    events.extend(node.watch(30));
+    let is_alert = |event: &&Event| {
+        event.change == Change::Opened { again: false } && event.incident.held_back.is_none()
+    };
+    assert_eq!(events.iter().filter(is_alert).count(), 0);
+    assert_eq!(node.open().len(), 5, "two long waits have come, too");
+    assert_eq!(node.only_of(Reason::Deadlock).held_back, None);
 }
 
 #[test]

@@ -10,8 +10,10 @@
 //!   it has been out for [`Settings::linger`].
 //! - Words of unknown kind are in `lock="other",kind="unknown"`. Kinds that are no locks (condition variables, idle
 //!   workers, ...) are in `holdup_parked_threads` alone.
+//! - The series of a process stay for as long after its end. A living process that needs the place gets it at once.
 //! - A series that is dropped takes its counts along: into `holdup_expired_...`, so that nothing is lost and no rate of
-//!   another series jumps.
+//!   another series jumps, as it would if they were added to `other`. If it comes back, it starts at 0.
+//! - Waits whose duration was not looked at (the governor's level `no_detail`) are in the bucket without a bound.
 //! - In census mode nothing is counted: `holdup_lock_wait_seconds` and `holdup_lock_handoffs_total` are absent then.
 
 mod amounts;
