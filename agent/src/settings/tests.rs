@@ -177,7 +177,7 @@ fn a_file_is_named() {
 }
 
 /// The file that is shipped.
-const EXAMPLE: &str = include_str!("../deploy/holdup.toml");
+const EXAMPLE: &str = include_str!("../../deploy/holdup.toml");
 
 #[test]
 fn the_example_is_the_defaults() {
