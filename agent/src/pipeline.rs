@@ -10,7 +10,6 @@ use std::{
 use holdup_abi::{
     census::Task,
     config::{Config, TARGET_ALL, TARGET_CGROUP, TARGET_ONE, TARGET_SET, TaskOffsets},
-    hold::PER_WINDOW,
 };
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -348,10 +347,6 @@ fn proc_census(watch: &Watch) -> (Vec<Task>, Option<io::Error>) {
     (tasks, refused)
 }
 
-/// Window in which some holds of each lock are measured: below a thousand hand-offs a second all are, above it measuring
-/// costs next to nothing.
-const HOLD_WINDOW_NS: u64 = PER_WINDOW * 1_000_000;
-
 fn config(features: &Features, options: &Options) -> Config {
     let mut config = Config {
         self_tgid: std::process::id(),
@@ -360,7 +355,6 @@ fn config(features: &Features, options: &Options) -> Config {
         sample_interval_ns: options.sample_interval.map_or(0, |interval| {
             u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX)
         }),
-        hold_window_ns: HOLD_WINDOW_NS,
         task: features
             .task
             .as_ref()

@@ -15,7 +15,7 @@ use holdup_abi::{
 use crate::{
     count::{Counter, add, lost},
     maps::{SAMPLES, SCRATCH, Scratch, config},
-    regs, task,
+    regs,
 };
 
 /// `BPF_F_USER_STACK`.
@@ -52,7 +52,7 @@ pub struct Event {
 /// # Safety
 /// `lock` is a live element of the lock array.
 #[inline(always)]
-pub unsafe fn wait(source: Source, thread: &mut Thread, lock: *mut Lock, run_delay_ns: u64) {
+pub unsafe fn wait(source: Source, thread: &mut Thread, lock: *mut Lock) {
     let event = Event {
         kind: WAIT_SAMPLE,
         slot: thread.slot,
@@ -63,7 +63,6 @@ pub unsafe fn wait(source: Source, thread: &mut Thread, lock: *mut Lock, run_del
     };
     if emit(source, thread, &event) {
         thread.flags |= SAMPLED;
-        thread.run_delay_ns = run_delay_ns;
         // SAFETY: the caller's promise.
         unsafe { add(&raw mut (*lock).samples, 1) };
     }
@@ -172,20 +171,14 @@ fn walk_stack(source: Source, scratch: &mut Scratch) -> u64 {
     }
 }
 
-/// Reports the end of a sampled wait, so that time can be shared out among call paths and between the lock and the
-/// scheduler.
+/// Reports the end of a sampled wait, so that time can be shared out among call paths.
 #[inline(never)]
 pub fn end(thread: &Thread, result: i64, duration_ns: u64) {
-    let run_delay_ns = match thread.run_delay_ns {
-        u64::MAX => u64::MAX,
-        before => task::run_delay_ns().saturating_sub(before),
-    };
     let end = WaitEnd {
         kind: WAIT_END,
         tid: thread.tid,
         since_ns: thread.since_ns,
         duration_ns,
-        run_delay_ns,
         result,
     };
     if SAMPLES.output::<WaitEnd>(end, 0).is_err() {

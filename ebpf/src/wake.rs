@@ -38,7 +38,10 @@ pub fn wake(source: Source, address: u64, requeue: bool) {
     let lock = match lock::in_slot(cached, &key) {
         Some(lock) => lock,
         None => {
-            let Some(slot) = lock::find(&key) else { return };
+            let Some(slot) = lock::find(&key) else {
+                hold::end(thread, NO_SLOT, &key);
+                return;
+            };
             let Some(lock) = lock::in_slot(slot, &key) else {
                 return;
             };
@@ -47,7 +50,7 @@ pub fn wake(source: Source, address: u64, requeue: bool) {
             lock
         }
     };
-    let slept = hold::end(thread, thread.wake_slot);
+    let slept = hold::end(thread, thread.wake_slot, &key);
     // SAFETY: `lock` is a live element of the array.
     unsafe {
         // It passes on what it was given, also when nobody waits for it.

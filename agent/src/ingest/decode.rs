@@ -59,7 +59,6 @@ pub fn record(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
             tid: words.u32()?,
             since_ns: words.u64()?,
             duration_ns: words.u64()?,
-            run_delay_ns: words.u64()?,
             result: words.u64()?.cast_signed(),
         })),
         kind => Err(DecodeError::UnknownKind(kind)),

@@ -12,8 +12,8 @@ use aya::{
 };
 use holdup_abi::{
     census::Task,
-    config::{CLOCK_UNKNOWN, CONTROL_ADOPT, CONTROL_CLOCK, Config},
-    hold::Holds,
+    config::{CLOCK_UNKNOWN, CONTROL_ADOPT, CONTROL_CLOCK, Config, NO_OFFSET},
+    hold::{BesideKey, Holds, Tally},
     thread::Thread,
 };
 
@@ -65,6 +65,7 @@ pub struct Plane {
     /// Samples.
     pub ring: RingBuf<MapData>,
     clock_offset_ns: u64,
+    tells_run_delay: bool,
 }
 
 impl Plane {
@@ -87,6 +88,7 @@ impl Plane {
         set_targets(&mut ebpf, targets).map_err(map_error("TARGETS"))?;
         let attached = attach::attach(ebpf, btf.as_ref(), features, wanted)?;
         let mut plane = Self::open(attached, capacity)?;
+        plane.tells_run_delay = config.task.run_delay != NO_OFFSET;
         if plane.attached.has_census() {
             plane.set_clock()?;
             plane
@@ -148,6 +150,7 @@ impl Plane {
             threads,
             ring,
             clock_offset_ns: CLOCK_UNKNOWN,
+            tells_run_delay: false,
         })
     }
 
@@ -231,6 +234,22 @@ impl Plane {
             }
         }
         Ok(())
+    }
+
+    /// Whether the locks' statistics tell how long their waiters were ready to run.
+    #[must_use]
+    pub const fn tells_run_delay(&self) -> bool {
+        self.tells_run_delay
+    }
+
+    /// Holds whose thread woke the word beside first, by word and ending.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn holds_beside(&self) -> Result<std::collections::HashMap<BesideKey, Tally>, PlaneError> {
+        let map = self.map::<HashMap<&MapData, BesideKey, Tally>>("HOLDS_BESIDE")?;
+        let entries = map.iter().collect::<Result<_, MapError>>();
+        entries.map_err(map_error("HOLDS_BESIDE"))
     }
 
     /// Monotonic time at which a sleeping thread last ran; `None` when the kernel does not tell.

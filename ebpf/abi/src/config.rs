@@ -33,8 +33,6 @@ pub struct Config {
     pub has_task_regs: u32,
     /// Least time between two samples of the same lock, in nanoseconds.
     pub sample_interval_ns: u64,
-    /// Window in which [`crate::hold::PER_WINDOW`] holds of a lock are measured, in nanoseconds.
-    pub hold_window_ns: u64,
     /// 1: sample at all.
     pub sampling: u32,
     /// 1: a process that executes a program named `target_comm` becomes a target.

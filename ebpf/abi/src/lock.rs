@@ -67,6 +67,9 @@ pub struct Lock {
     pub last_woken_tid: u32,
     /// Finished waits by duration: bucket `i` holds durations up to `2^(FIRST_BUCKET_LOG2 + i)` ns inclusive.
     pub histogram: [u64; BUCKETS],
+    /// How much of `total_ns` and of the other finished waits the waiters were ready to run and had no processor, in
+    /// nanoseconds (`task_struct.sched_info.run_delay`); 0 where the kernel does not tell.
+    pub ready_ns: u64,
 }
 
 const _: () = assert!(size_of::<LockKey>() == 16);

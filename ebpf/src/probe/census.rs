@@ -166,7 +166,7 @@ fn adopt(task: *const u8, record: &Task) {
         op: wait.op,
         value: wait.value,
         holding: 0,
-        run_delay_ns: u64::MAX,
+        run_delay_ns: read_u64(task, config!(task.run_delay)).unwrap_or(u64::MAX),
         held: Default::default(),
     };
     // SAFETY: `lock` is a live element of the array.
