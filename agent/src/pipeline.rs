@@ -1,6 +1,8 @@
 //! Wiring: from a target to a report. The one file that knows every stage.
 
 use std::{
+    cell::RefCell,
+    collections::HashMap,
     future::Future,
     io,
     os::fd::{AsFd as _, OwnedFd},
@@ -283,9 +285,11 @@ pub fn snapshot(features: &Features, watch: &Watch, stacks: bool) -> Result<Snap
                         asleep_since_ns: plane.asleep_since_ns(&task),
                     })
                     .collect();
-                let again = || plane.census().unwrap_or_default();
+                let plane = RefCell::new(plane);
+                let again = || plane.borrow_mut().census().unwrap_or_default();
+                let asleep = || plane.borrow_mut().asleep();
                 return Ok(report::snapshot::build(
-                    &seen, again, plan, taken_at, stacks,
+                    &seen, again, asleep, plan, taken_at, stacks,
                 ));
             }
             Err(error) => PlaneError::Map {
@@ -323,7 +327,12 @@ pub fn snapshot(features: &Features, watch: &Watch, stacks: bool) -> Result<Snap
         .collect();
     let again = || proc_census(watch).0;
     Ok(report::snapshot::build(
-        &seen, again, plan, taken_at, stacks,
+        &seen,
+        again,
+        HashMap::new,
+        plan,
+        taken_at,
+        stacks,
     ))
 }
 

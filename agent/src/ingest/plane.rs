@@ -12,7 +12,7 @@ use aya::{
 };
 use holdup_abi::{
     census::Task,
-    config::{CLOCK_UNKNOWN, CONTROL_ADOPT, CONTROL_CLOCK, Config, NO_OFFSET},
+    config::{CLOCK_UNKNOWN, CONTROL_ADOPT, CONTROL_CLOCK, CONTROL_EVERYBODY, Config, NO_OFFSET},
     hold::{BesideKey, Holds, Tally},
     thread::Thread,
 };
@@ -178,6 +178,21 @@ impl Plane {
     /// The iterator is not loaded or fails.
     pub fn census(&mut self) -> io::Result<Vec<Task>> {
         census::read(self.attached.open_census()?)
+    }
+
+    /// Since when the sleeping threads of all processes have slept, watched or not, on the monotonic clock, by thread id.
+    /// Empty when the kernel does not tell.
+    pub fn asleep(&mut self) -> std::collections::HashMap<u32, u64> {
+        let tasks = match self.control(CONTROL_EVERYBODY, 1) {
+            Ok(()) => self.census().unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
+        // Nothing else fails where the first call did not.
+        let _ = self.control(CONTROL_EVERYBODY, 0);
+        let asleep = tasks.iter().filter(|task| task.state != 0);
+        asleep
+            .filter_map(|task| Some((task.tid, self.asleep_since_ns(task)?)))
+            .collect()
     }
 
     /// Threads in a wait, as the kernel side has them on record.

@@ -1,6 +1,7 @@
 //! The end of a recording: tables and stacks become a [`Capture`].
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, HashMap},
     rc::Rc,
     time::{Duration, SystemTime},
@@ -202,10 +203,16 @@ fn causes(
             now_ns,
         },
     );
-    explain::explain(assembled, engine, |assembled| {
-        let now = History::read(plane, &assembled.parts);
-        looks::recorded(assembled, &history, &now)
-    })
+    let plane = RefCell::new(plane);
+    explain::explain(
+        assembled,
+        engine,
+        &mut || plane.borrow_mut().asleep(),
+        |assembled| {
+            let now = History::read(&plane.borrow(), &assembled.parts);
+            looks::recorded(assembled, &history, &now)
+        },
+    )
 }
 
 /// A thread that woke while its stack was read left a mixture behind: only those that are still in the same wait keep

@@ -32,16 +32,18 @@ use crate::{
 
 /// Holders that are looked at: those of the locks with most waiters.
 const MAX_HOLDERS: usize = 256;
-/// Explains every lock that somebody waits for, and ranks the roots. `look` looks at the locks for the second time, and
+/// Explains every lock that somebody waits for, and ranks the roots. `asleep` tells ages of waits in processes that are not
+/// watched; `look` looks at the locks for the second time, and
 /// tells what has changed since the first.
 #[must_use]
 pub fn explain(
     assembled: &mut Assembled,
     engine: &mut Engine,
+    asleep: &mut reach::Asleep<'_>,
     look: impl FnOnce(&Assembled) -> Looks,
 ) -> Explained {
     let began = Instant::now();
-    let reached = reach::reach(assembled, holders(assembled), engine);
+    let reached = reach::reach(assembled, holders(assembled), asleep, engine);
     let looks = match looks::rows(assembled).next() {
         Some(_) => {
             std::thread::sleep(BETWEEN.saturating_sub(began.elapsed()));
@@ -290,7 +292,7 @@ fn blocks(doing: &Doing, reached: &Reached, facts: &mut Facts) {
     });
     let ends = reached.ends(doing);
     // Any one of several descriptors will do, and of several processes at the other end of one.
-    let several = doing.endpoints.len() > 1 || ends.len() > 1;
+    let several = reached.endpoints(doing).count() > 1 || ends.len() > 1;
     for end in ends {
         let (kind, words) = match end.relation {
             Relation::OtherEnd => (LinkKind::PeerOf, ""),
@@ -312,7 +314,7 @@ fn blocks(doing: &Doing, reached: &Reached, facts: &mut Facts) {
         });
     }
     // Who was not looked for is not known to be elsewhere.
-    let endpoints = doing.endpoints.iter().filter(|_| !doing.is_partial);
+    let endpoints = reached.endpoints(doing).filter(|_| !doing.is_partial);
     for name in endpoints.filter_map(outside) {
         facts.blocks.push(Block {
             from: from.clone(),
@@ -328,11 +330,10 @@ fn blocks(doing: &Doing, reached: &Reached, facts: &mut Facts) {
 }
 
 /// Whether a thread waits for something outside this machine.
-pub(super) fn leads_outside(doing: &Doing) -> bool {
+pub(super) fn leads_outside(reached: &Reached, doing: &Doing) -> bool {
     !doing.is_partial
-        && doing
-            .endpoints
-            .iter()
+        && reached
+            .endpoints(doing)
             .any(|endpoint| outside(endpoint).is_some())
 }
 

@@ -55,8 +55,10 @@ pub const CONTROL_ADOPT: u32 = 0;
 /// Element of the `CONTROL` array: what to add to a scheduler-clock time to get `CLOCK_MONOTONIC`, in nanoseconds,
 /// wrapping; [`CLOCK_UNKNOWN`] when it was not measured.
 pub const CONTROL_CLOCK: u32 = 1;
+/// Element of the `CONTROL` array: 1 while a run of the task iterator shall list threads of all processes, watched or not.
+pub const CONTROL_EVERYBODY: u32 = 2;
 /// Number of elements of the `CONTROL` array.
-pub const CONTROL_COUNT: u32 = 2;
+pub const CONTROL_COUNT: u32 = 3;
 /// No clock offset.
 pub const CLOCK_UNKNOWN: u64 = u64::MAX;
 

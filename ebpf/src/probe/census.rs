@@ -5,7 +5,7 @@ use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_
 use core::ffi::c_void;
 use holdup_abi::{
     census::Task,
-    config::{CLOCK_UNKNOWN, CONTROL_ADOPT, CONTROL_CLOCK},
+    config::{CLOCK_UNKNOWN, CONTROL_ADOPT, CONTROL_CLOCK, CONTROL_EVERYBODY},
     futex::{self, Action, CMD_MASK, FUTEX2_PRIVATE, FUTEX2_WAIT},
     lock::{LockKey, NO_SLOT},
     thread::{PREEXISTING, Thread, WAITING},
@@ -48,7 +48,7 @@ pub extern "C" fn census(context: *const IterContext) -> i32 {
     };
     // The agent's own threads are listed, for setting clocks, but never adopted.
     let watched = filter::watches(tgid);
-    if !watched && tgid != config!(self_tgid) {
+    if !watched && tgid != config!(self_tgid) && task::control(CONTROL_EVERYBODY) != 1 {
         return 0;
     }
     let (Some(tid), Some(saved)) = (read_u32(task, config!(task.pid)), regs::of_task(task)) else {
