@@ -63,7 +63,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// Installs what the tests name as needed in `tests/packages.txt`: one package a word, comments after `#`.
-fn install_packages() -> Result<()> {
+pub fn install_packages() -> Result<()> {
     let list = paths::root().join("tests/packages.txt");
     let text = match fs::read_to_string(&list) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),

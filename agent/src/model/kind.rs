@@ -57,4 +57,10 @@ impl Kind {
             Self::Mutex | Self::RwlockRead | Self::RwlockWrite | Self::Semaphore | Self::Once
         )
     }
+
+    /// Whether somebody must let go, or we cannot tell that nobody must.
+    #[must_use]
+    pub const fn may_be_lock(self) -> bool {
+        self.is_lock() || matches!(self, Self::Unknown)
+    }
 }
