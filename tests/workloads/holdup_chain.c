@@ -317,6 +317,39 @@ static void circle(int size) {
 static void mode_abba(void) { circle(2); }
 static void mode_three(void) { circle(3); }
 
+/* Two that take the same two locks in a different order, each in one function. */
+NOINLINE static void app_cache_first(void *unused) {
+    (void)unused;
+    pthread_mutex_lock(&cache_lock);
+    __atomic_fetch_add(&in_circle, 1, __ATOMIC_ACQ_REL);
+    gate_wait(&turn);
+    pthread_mutex_lock(&store_lock);
+    KEEP_FRAME();
+}
+NOINLINE static void app_store_first(void *unused) {
+    (void)unused;
+    pthread_mutex_lock(&store_lock);
+    __atomic_fetch_add(&in_circle, 1, __ATOMIC_ACQ_REL);
+    gate_wait(&turn);
+    pthread_mutex_lock(&cache_lock);
+    KEEP_FRAME();
+}
+static void mode_in_order(void) {
+    turn = gate_new();
+    struct known *cache = know("cache_lock", &cache_lock);
+    struct known *store = know("store_lock", &store_lock);
+    cache->holder = spawn("holder", app_cache_first, NULL);
+    store->holder = spawn("holder", app_store_first, NULL);
+    while (__atomic_load_n(&in_circle, __ATOMIC_ACQUIRE) != 2) {
+        nap_us(100);
+    }
+    gate_open(&turn, 2);
+    await_parked(cache->holder);
+    await_parked(store->holder);
+    cache->waiters[cache->waiter_count++] = store->holder;
+    store->waiters[store->waiter_count++] = cache->holder;
+}
+
 static void take_cache_again(void) { app_take_mutex(&cache_lock); }
 static void mode_self(void) {
     struct known *cache = know("cache_lock", &cache_lock);
@@ -381,6 +414,7 @@ static const struct mode MODES[] = {
     {"chain", mode_chain},
     {"abba", mode_abba},
     {"three", mode_three},
+    {"in_order", mode_in_order},
     {"self", mode_self},
     {"abandoned", mode_abandoned},
     {"readers", mode_readers},

@@ -10,6 +10,7 @@ use super::{
     holder::{
         looks::{self, Looks},
         parts::Row,
+        stack::taken,
         waker,
     },
     lock::Assembled,
@@ -52,7 +53,8 @@ pub fn explain(
         None => Looks::new(),
     };
     forget(&mut assembled.locks, &looks);
-    let mut facts = facts(assembled, &looks, &reached);
+    let taken = taken::sites(assembled, &mut engine.symbols);
+    let mut facts = facts(assembled, &looks, &reached, &taken);
     prune::prune(&mut facts);
     let mut explained = graph::explain(&facts);
     for lock in assembled.locks.iter_mut().filter(|lock| lock.waiters > 0) {
@@ -103,7 +105,12 @@ fn holder(lock: &model::Lock) -> Option<ThreadId> {
     })
 }
 
-fn facts(near: &Assembled, looks: &Looks, reached: &Reached) -> Facts {
+fn facts(
+    near: &Assembled,
+    looks: &Looks,
+    reached: &Reached,
+    taken: &HashMap<LockRef, String>,
+) -> Facts {
     let mut facts = Facts::default();
     let cut = reached.cut.iter();
     facts
@@ -114,6 +121,9 @@ fn facts(near: &Assembled, looks: &Looks, reached: &Reached) -> Facts {
     facts.processes.extend(firsts.map(process_fact));
     locks(&mut facts, near, looks, reached, false);
     locks(&mut facts, &reached.far, &Looks::new(), reached, true);
+    for hold in &mut facts.holds {
+        hold.site = taken.get(&hold.lock).cloned();
+    }
     for doing in &reached.doings {
         let waits = reached.wait(near, doing.tid).is_some();
         let now_in_futex = doing.call.as_ref().is_some_and(|call| call.futex.is_some());

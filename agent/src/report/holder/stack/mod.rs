@@ -9,6 +9,7 @@
 mod calls;
 mod place;
 mod rank;
+pub mod taken;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
