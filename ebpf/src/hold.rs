@@ -29,6 +29,9 @@ const SAME: u32 = u32::MAX;
 /// The current thread was released from its wait: the hold takes a free place, else that of the older one.
 #[inline(always)]
 pub fn begin(thread: &mut Thread, now_ns: u64, sleeps: u32) {
+    if config!(measure_holds) == 0 {
+        return;
+    }
     let both = IN_PROGRESS | IN_PROGRESS << 1;
     let second = thread.holding & IN_PROGRESS != 0
         && (thread.holding & both != both || thread.held[1].since_ns < thread.held[0].since_ns);
@@ -55,7 +58,7 @@ pub fn begin(thread: &mut Thread, now_ns: u64, sleeps: u32) {
 /// The current thread waits for `slot`: it does not hold that any more, whoever told of its release.
 #[inline(always)]
 pub fn forget(thread: &mut Thread, slot: u32) {
-    if thread.holding != 0 {
+    if config!(measure_holds) == 1 && thread.holding != 0 {
         for index in 0..MAX_HELD {
             if thread.held[index].slot == slot {
                 thread.holding &= !(EVERY << index);
@@ -64,12 +67,13 @@ pub fn forget(thread: &mut Thread, slot: u32) {
     }
 }
 
-/// The current thread wakes waiters of `key`, whose slot is `slot`, or [`NO_SLOT`](holdup_abi::lock::NO_SLOT) when nobody
-/// has waited on it. Returns whether it slept since it got the lock, if it had to wait for it.
+/// The current thread wakes waiters of `key`, whose slot is `slot`, its since `born_ns`, or
+/// [`NO_SLOT`](holdup_abi::lock::NO_SLOT) when nobody has waited on it. Returns whether it slept since it got the lock, if
+/// it had to wait for it.
 #[inline(always)]
-pub fn end(thread: &mut Thread, slot: u32, key: &LockKey) -> Option<bool> {
+pub fn end(thread: &mut Thread, slot: u32, key: &LockKey, born_ns: u64) -> Option<bool> {
     let mut slept = None;
-    if thread.holding != 0 {
+    if config!(measure_holds) == 1 && thread.holding != 0 {
         for index in 0..MAX_HELD {
             let held = thread.held[index];
             let bits = thread.holding >> index & EVERY;
@@ -79,8 +83,11 @@ pub fn end(thread: &mut Thread, slot: u32, key: &LockKey) -> Option<bool> {
             if held.slot == slot {
                 thread.holding &= !(EVERY << index);
                 let passed_on = bits & PASSED_ON != 0;
-                slept = Some(account(&held, if passed_on { AFTER_BESIDE } else { SAME }));
-            } else if bits & (TWO_WORDS | PASSED_ON) == TWO_WORDS && is_beside(held.slot, key) {
+                // What it held may have been the slot's last lock.
+                if held.since_ns >= born_ns {
+                    slept = Some(account(&held, if passed_on { AFTER_BESIDE } else { SAME }));
+                }
+            } else if bits & (TWO_WORDS | PASSED_ON) == TWO_WORDS && is_beside(&held, key) {
                 thread.holding |= PASSED_ON << index;
                 slept = Some(account(&held, BESIDE));
             }
@@ -89,14 +96,17 @@ pub fn end(thread: &mut Thread, slot: u32, key: &LockKey) -> Option<bool> {
     slept
 }
 
-/// Whether `key` is the word before or after that of `slot`.
+/// Whether `key` is the word before or after the one that was waited on for this hold.
 #[inline(always)]
-fn is_beside(slot: u32, key: &LockKey) -> bool {
-    let Some(lock) = LOCKS.get_ptr(slot) else {
+fn is_beside(held: &Held, key: &LockKey) -> bool {
+    let Some(lock) = LOCKS.get_ptr(held.slot) else {
         return false;
     };
     // SAFETY: a live array element.
-    let own = unsafe { &(*lock).key };
+    let (own, born_ns) = unsafe { (&(*lock).key, (*lock).born_ns) };
+    if held.since_ns < born_ns {
+        return false;
+    }
     let distance = own.address.wrapping_sub(key.address).cast_signed();
     distance.unsigned_abs() == 4 && own.tgid == key.tgid && own.generation == key.generation
 }
@@ -165,6 +175,9 @@ fn tally_beside(slot: u32, ending: u32) -> Option<*mut Tally> {
 /// Somebody waits for `slot`, and nobody did before.
 #[inline(always)]
 pub fn contended(slot: u32, now_ns: u64) {
+    if config!(measure_holds) == 0 {
+        return;
+    }
     let Some(holds) = HOLDS.get_ptr_mut(slot) else {
         lost(Counter::Internal);
         return;
@@ -177,7 +190,7 @@ pub fn contended(slot: u32, now_ns: u64) {
 /// those who had to wait. Looked at once in a tick of the kernel's clock at most.
 #[inline(always)]
 pub fn release(source: Source, thread: &Thread, slot: u32, lock: *const Lock, slept: Option<bool>) {
-    if config!(sampling) == 0 {
+    if config!(sampling) == 0 || config!(measure_holds) == 0 {
         return;
     }
     let Some(holds) = HOLDS.get_ptr_mut(slot) else {

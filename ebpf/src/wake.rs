@@ -39,7 +39,7 @@ pub fn wake(source: Source, address: u64, requeue: bool) {
         Some(lock) => lock,
         None => {
             let Some(slot) = lock::find(&key) else {
-                hold::end(thread, NO_SLOT, &key);
+                hold::end(thread, NO_SLOT, &key, 0);
                 return;
             };
             let Some(lock) = lock::in_slot(slot, &key) else {
@@ -50,7 +50,9 @@ pub fn wake(source: Source, address: u64, requeue: bool) {
             lock
         }
     };
-    let slept = hold::end(thread, thread.wake_slot, &key);
+    // SAFETY: `lock` is a live element of the array.
+    let born_ns = unsafe { (*lock).born_ns };
+    let slept = hold::end(thread, thread.wake_slot, &key, born_ns);
     // SAFETY: `lock` is a live element of the array.
     unsafe {
         // It passes on what it was given, also when nobody waits for it.

@@ -2,6 +2,7 @@
 
 mod apt;
 mod paths;
+mod pip;
 mod shell;
 mod ui;
 
@@ -11,6 +12,7 @@ mod bench;
 mod build_ebpf;
 mod compiler;
 mod demo;
+mod dist;
 mod fuzz;
 mod object_file;
 mod test;
@@ -39,6 +41,7 @@ enum Command {
     Test(test::Args),
     Bench(bench::Args),
     Fuzz(fuzz::Args),
+    Dist(dist::Args),
     Vm(vm::Args),
     #[command(hide = true)]
     VmInner(vm::InnerArgs),
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Dist(args) => dist::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Vm(args) => vm::run(&args),
         Command::VmInner(args) => vm::run_inner(&args),

@@ -31,6 +31,21 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Mutex,
+        Self::RwlockRead,
+        Self::RwlockWrite,
+        Self::Semaphore,
+        Self::Condvar,
+        Self::Once,
+        Self::Barrier,
+        Self::Join,
+        Self::Idle,
+        Self::Runtime,
+        Self::Unknown,
+    ];
+
     /// Name as in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

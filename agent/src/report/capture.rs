@@ -16,6 +16,7 @@ use holdup_abi::{
 };
 
 use super::{
+    budget::Budget,
     engine::Engine,
     explain,
     holder::{self, Around, history::History, looks},
@@ -141,7 +142,7 @@ pub fn build(
     // Ages are those of this moment, not of the end of the work below.
     let now_ns = monotonic_ns();
     engine.look_again(&waiters);
-    let mut without_stack = waiter::unwind(&mut waiters, &mut engine.symbols);
+    let mut without_stack = waiter::unwind(&mut waiters, &mut engine.symbols, &Budget::default());
     without_stack += drop_torn(plane, &mut waiters);
     let words = words(plane, engine, waiters)?;
     let mut assembled = lock::assemble(

@@ -5,6 +5,7 @@
 //! [`explain`] follows holders to the root; [`capture`] and [`snapshot`] the whole.
 
 pub mod apportion;
+pub mod budget;
 pub mod capture;
 pub mod engine;
 pub mod explain;
@@ -18,5 +19,6 @@ pub mod reach;
 pub mod snapshot;
 pub mod stacks;
 pub mod syscall;
+pub mod thin;
 pub mod verdict;
 pub mod waiter;

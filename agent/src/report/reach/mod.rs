@@ -194,8 +194,8 @@ pub fn reach(
         near,
         near_pids: locks.chain(waits).collect(),
         asleep,
+        bounds: Bounds::new(engine.deadline),
         engine,
-        bounds: Bounds::new(),
         visited: HashMap::new(),
         looked: HashSet::new(),
         reached: Reached::default(),
@@ -205,26 +205,23 @@ pub fn reach(
 }
 
 struct Bounds {
-    began: Instant,
+    deadline: Instant,
     began_cpu: Duration,
     threads: usize,
 }
 
 impl Bounds {
-    fn new() -> Self {
+    fn new(deadline: Option<Instant>) -> Self {
+        let own = Instant::now() + MAX_WALL;
         Self {
-            began: Instant::now(),
+            deadline: deadline.map_or(own, |deadline| deadline.min(own)),
             began_cpu: cpu_time(),
             threads: MAX_THREADS,
         }
     }
 
-    fn deadline(&self) -> Instant {
-        self.began + MAX_WALL
-    }
-
     fn is_over(&self) -> bool {
-        Instant::now() >= self.deadline() || cpu_time().saturating_sub(self.began_cpu) >= MAX_CPU
+        Instant::now() >= self.deadline || cpu_time().saturating_sub(self.began_cpu) >= MAX_CPU
     }
 }
 
@@ -376,7 +373,7 @@ impl Walk<'_> {
             let census = if is_over {
                 None
             } else {
-                census::of(pid, self.bounds.threads, self.bounds.deadline())
+                census::of(pid, self.bounds.threads, self.bounds.deadline)
             };
             let Some(Census {
                 threads,
