@@ -12,7 +12,7 @@
 
 pub mod limits;
 mod load;
-mod module;
+pub(crate) mod module;
 mod resolve;
 #[cfg(test)]
 mod scratch;
