@@ -56,7 +56,10 @@ pub struct Holder {
     pub pid: Option<u32>,
     /// Thread id.
     pub tid: u32,
-    /// Thread name; empty when the thread is gone.
+    /// Number of the goroutine that holds it; null for locks of threads. Then `tid` is the thread that runs it, or 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goid: Option<u64>,
+    /// Thread name; empty when the thread is gone. For a goroutine, the function that it is in.
     pub comm: String,
     /// The evidence, e.g. `glibc mutex owner word`, `priority-inheritance futex word`, `glibc rwlock writer word`.
     pub known_by: String,

@@ -3,6 +3,7 @@
 pub mod capture;
 pub mod explanation;
 pub mod frame;
+pub mod go;
 pub mod health;
 pub mod hex;
 pub mod histogram;
@@ -19,6 +20,7 @@ pub mod workload;
 
 pub use capture::Capture;
 pub use frame::{Frame, RawFrame};
+pub use go::GoProcess;
 pub use kind::Kind;
 pub use lock::{Holder, Lock, Outcomes, Site};
 pub use snapshot::Snapshot;

@@ -15,7 +15,7 @@ use holdup_abi::{
 
 use super::{
     engine::Engine,
-    explain,
+    explain, goroutines,
     holder::{self, Around, history::History, looks},
     holds::Measured,
     lock::{self, Assembled, Sources, Word},
@@ -153,7 +153,11 @@ pub fn build(
             watched_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
         },
     );
-    let causes = causes(&mut assembled, plane, engine, now_ns);
+    let mut causes = causes(&mut assembled, plane, engine, now_ns);
+    let mut goroutines = goroutines::look(&engine.processes.spaces(), engine);
+    assembled.locks.append(&mut goroutines.locks);
+    causes.root_blockers.append(&mut goroutines.root_blockers);
+    causes.deadlocks.append(&mut goroutines.deadlocks);
     let mut loss = plane.losses()?;
     loss.extend(engine.losses());
     loss.insert("waiters_not_unwound".into(), without_stack);
@@ -168,6 +172,7 @@ pub fn build(
         locks: assembled.locks,
         root_blockers: causes.root_blockers,
         deadlocks: causes.deadlocks,
+        go: goroutines.go,
     })
 }
 

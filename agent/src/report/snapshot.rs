@@ -11,7 +11,7 @@ use holdup_abi::{census::Task, lock::LockKey};
 
 use super::{
     engine::Engine,
-    explain,
+    explain, goroutines,
     holder::{self, Around, looks},
     holds::Measured,
     lock::{self, Assembled, Sources, Word},
@@ -99,10 +99,14 @@ pub fn build(
             now_ns: began_ns,
         },
     );
-    let causes = explain::explain(&mut assembled, &mut engine, |assembled| {
+    let mut causes = explain::explain(&mut assembled, &mut engine, |assembled| {
         looks::of_threads(assembled, began_ns, seen, &again())
     });
+    let mut goroutines = goroutines::look(&spaces(seen), &mut engine);
+    assembled.locks.append(&mut goroutines.locks);
     assembled.locks.sort_by_key(by_cause);
+    causes.root_blockers.append(&mut goroutines.root_blockers);
+    causes.deadlocks.append(&mut goroutines.deadlocks);
     let threads = seen
         .iter()
         .map(|seen| {
@@ -124,6 +128,7 @@ pub fn build(
         root_blockers: causes.root_blockers,
         deadlocks: causes.deadlocks,
         threads,
+        go: goroutines.go,
     }
 }
 
@@ -255,15 +260,20 @@ fn thread(
     }
 }
 
+/// Address spaces of all threads.
+fn spaces(seen: &[Seen]) -> Vec<Space> {
+    let mut spaces: Vec<Space> = seen.iter().map(|seen| space(&seen.task)).collect();
+    spaces.sort_unstable_by_key(|space| (space.pid, space.generation));
+    spaces.dedup();
+    spaces
+}
+
 fn processes(
     seen: &[Seen],
     parked: &HashMap<Space, BTreeMap<String, u64>>,
     engine: &mut Engine,
 ) -> Vec<Process> {
-    let mut spaces: Vec<Space> = seen.iter().map(|seen| space(&seen.task)).collect();
-    spaces.sort_unstable_by_key(|space| (space.pid, space.generation));
-    spaces.dedup();
-    spaces
+    spaces(seen)
         .into_iter()
         .map(|space| {
             engine.processes.meet(space);

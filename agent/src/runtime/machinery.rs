@@ -95,6 +95,16 @@ const FUNCTIONS: &[&str] = &[
     "__gthread_",
     "__gnu_cxx::__mutex",
     "__cxa_guard_acquire",
+    // Go
+    "runtime.",
+    "sync.(*",
+    "sync.runtime_",
+    "internal/sync.",
+    "internal/poll.",
+    "net.(*netFD).",
+    "net.(*conn).",
+    "net.(*TCPConn).",
+    "time.Sleep",
     // CPython
     "PyThread_acquire_lock",
     "acquire_timed",

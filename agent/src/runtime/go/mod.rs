@@ -30,6 +30,7 @@ pub mod program;
 mod sema;
 mod stack;
 pub mod status;
+pub mod suspect;
 mod threads;
 mod version;
 

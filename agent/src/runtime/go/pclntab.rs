@@ -154,17 +154,12 @@ impl Pclntab {
         Some(table)
     }
 
-    /// Every program has equality functions, which are wrappers.
+    /// Every program has wrappers, and their id is the last one in every release.
     fn find_wrapper(&self) -> Option<u8> {
-        (0..self.functions)
-            .filter_map(|index| self.function(index))
-            .find(|function| {
-                let name = self.raw_name(self.name_offset(*function));
-                name.is_some_and(|name| {
-                    name.starts_with(b"type:.eq.") || name.starts_with(b"type..eq.")
-                })
-            })
-            .and_then(|function| self.func_id(function))
+        self.all()
+            .filter_map(|function| self.func_id(function))
+            .max()
+            .filter(|id| *id != 0)
     }
 
     /// All functions.
@@ -246,7 +241,7 @@ impl Pclntab {
                     file,
                     line,
                     inlined: true,
-                    is_wrapper: self.wrapper == Some(call.func_id),
+                    is_wrapper: self.is_wrapper(Some(call.func_id)),
                 });
                 let Some(parent) = function.entry.checked_add(call.parent_pc.into()) else {
                     break;
@@ -260,7 +255,7 @@ impl Pclntab {
             file,
             line,
             inlined: false,
-            is_wrapper: self.wrapper.is_some() && self.wrapper == self.func_id(function),
+            is_wrapper: self.is_wrapper(self.func_id(function)),
         });
         frames
     }
@@ -326,6 +321,10 @@ impl Pclntab {
             parent_pc: u32_at(bytes, at(row.parent_pc)?)?,
             func_id: *bytes.get(at(row.func_id)?)?,
         })
+    }
+
+    fn is_wrapper(&self, id: Option<u8>) -> bool {
+        self.wrapper.is_some() && self.wrapper == id
     }
 
     fn func_id(&self, function: Function) -> Option<u8> {

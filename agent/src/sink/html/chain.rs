@@ -156,6 +156,7 @@ fn node(node: &Node) -> String {
             };
             format!("{}{process}", named(format!("thread {tid}"), comm))
         }
+        Node::Goroutine { goid, name, .. } => named(format!("goroutine {goid}"), name),
         Node::Lock { kind, name, .. } => named(name::kind(*kind).to_owned(), name),
         Node::Process { pid, comm } => named(format!("process {pid}"), comm),
         Node::Endpoint { name } => text::truncate_middle(name, NAME),
