@@ -74,6 +74,17 @@ pub struct Holder {
     pub since_is_at_least: bool,
 }
 
+impl Holder {
+    /// Its thread id, or what goroutine it is, for people.
+    #[must_use]
+    pub fn number(&self) -> String {
+        match self.goid {
+            Some(goid) => format!("goroutine {goid}"),
+            None => self.tid.to_string(),
+        }
+    }
+}
+
 /// Documents from before there was any other evidence have owner words only.
 const fn written() -> Confidence {
     Confidence::Exact

@@ -4,6 +4,7 @@ pub mod alert;
 pub mod causes;
 pub mod dot;
 pub mod folded;
+pub mod goroutines;
 mod hold;
 pub mod html;
 pub mod json;
@@ -42,6 +43,8 @@ pub enum Format {
     Html,
     /// Who waits for whom, for Graphviz
     Dot,
+    /// Goroutines, as Go's own dump shows them, but counted
+    Text,
 }
 
 impl Format {
@@ -80,6 +83,7 @@ pub fn render(report: &Report, format: Format, table: &table::Options) -> Result
         (Format::Folded, _) => Ok(folded::render(report).into()),
         (Format::Svg, _) => svg::render(report),
         (Format::Html, _) => Ok(html::render(report, &causes::Causes::of_report(report)).into()),
+        (Format::Text, _) => Ok(goroutines::render(report).into()),
         (Format::Dot, _) => Ok(dot::render(report, &causes::Causes::of_report(report)).into()),
     }
 }

@@ -69,6 +69,9 @@ mod tests {
             panic!("one descriptor");
         };
         let peer = format!("TCP to {}", listener.local_addr().unwrap());
-        assert!(words.contains(&peer) && words.contains("nothing received"), "{words}");
+        assert!(
+            words.contains(&peer) && words.contains("nothing received"),
+            "{words}"
+        );
     }
 }

@@ -190,9 +190,7 @@ pub fn node(graph: &Graph<'_>, node: NodeIndex) -> Node {
     match graph.keys.get(node) {
         Some(&Key::Thread(id)) => {
             let thread = graph.thread(node);
-            let comm = thread
-                .map(|thread| thread.comm.clone())
-                .unwrap_or_default();
+            let comm = thread.map(|thread| thread.comm.clone()).unwrap_or_default();
             match thread.and_then(|thread| thread.goid) {
                 Some(goid) => Node::Goroutine {
                     pid: id.pid,
@@ -244,11 +242,7 @@ fn is_mixed(facts: &[&Lock], row: &Lock) -> bool {
 fn head(graph: &Graph<'_>, node: NodeIndex, facts: &[&Lock], waiters: u64) -> String {
     let mut text = match waiters {
         0 => format!("nobody waits for {}", label(graph, node)),
-        n => format!(
-            "{} for {}",
-            wait(graph, n),
-            label(graph, node)
-        ),
+        n => format!("{} for {}", wait(graph, n), label(graph, node)),
     };
     match facts {
         [row] if row.kind == Kind::RwlockRead => text.push_str(" to read"),

@@ -46,7 +46,11 @@ const MUTEX: &[&str] = &["(*Mutex)."];
 const RWMUTEX: &[&str] = &["(*RWMutex)."];
 const WAIT_GROUP: &[&str] = &["(*WaitGroup).Done", "(*WaitGroup).Add"];
 const FD: &[&str] = &["(*fdMutex).", "(*FD)."];
-const RECEIVES: &[&str] = &["runtime.chanrecv", "runtime.selectgo", "runtime.selectnbrecv"];
+const RECEIVES: &[&str] = &[
+    "runtime.chanrecv",
+    "runtime.selectgo",
+    "runtime.selectnbrecv",
+];
 const SENDS: &[&str] = &[
     "runtime.chansend",
     "runtime.closechan",
@@ -191,7 +195,9 @@ impl Chain<'_> {
                         let same = waited.lock.name();
                         next.extend(self.holders(number, locks, &suspects));
                         // Readers and writers of one lock have one holder.
-                        let holder = locks.get(number).and_then(|waited| waited.lock.holder.clone());
+                        let holder = locks
+                            .get(number)
+                            .and_then(|waited| waited.lock.holder.clone());
                         let rows = locks.iter_mut().filter(|row| row.lock.name() == same);
                         rows.for_each(|row| row.lock.holder.clone_from(&holder));
                     }
@@ -217,12 +223,7 @@ impl Chain<'_> {
     }
 
     /// Who holds a lock, or is to be waited for; the likeliest, or several for a `WaitGroup`.
-    fn holders(
-        &mut self,
-        number: usize,
-        locks: &mut [Waited],
-        suspects: &[Suspect],
-    ) -> Vec<usize> {
+    fn holders(&mut self, number: usize, locks: &mut [Waited], suspects: &[Suspect]) -> Vec<usize> {
         let Some(waited) = locks.get_mut(number) else {
             return Vec::new();
         };
@@ -368,13 +369,16 @@ impl Chain<'_> {
             .collect();
         self.facts
             .processes
-            .extend(peers.iter().filter(|peer| peer.pid != pid).map(|peer| {
-                facts::Process {
-                    pid: peer.pid,
-                    comm: peer.comm.clone(),
-                    ..facts::Process::default()
-                }
-            }));
+            .extend(
+                peers
+                    .iter()
+                    .filter(|peer| peer.pid != pid)
+                    .map(|peer| facts::Process {
+                        pid: peer.pid,
+                        comm: peer.comm.clone(),
+                        ..facts::Process::default()
+                    }),
+            );
         if ends.is_empty()
             && let Object::Socket {
                 socket: Some(socket),

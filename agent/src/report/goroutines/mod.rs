@@ -18,12 +18,7 @@ use crate::{
         GoProcess, Lock,
         explanation::{Deadlock, RootBlocker},
     },
-    runtime::go::{
-        Census, Program,
-        ages::Ages,
-        census::Options,
-        program::Error,
-    },
+    runtime::go::{Census, Program, ages::Ages, census::Options, program::Error},
     symbol::Space,
 };
 

@@ -74,7 +74,11 @@ impl Binary {
     /// Address in memory and size of a section, also of one without bytes in the file.
     #[must_use]
     pub fn place(&self, name: &str) -> Option<(u64, u64)> {
-        let section = self.elf.sections.iter().find(|section| section.name == name)?;
+        let section = self
+            .elf
+            .sections
+            .iter()
+            .find(|section| section.name == name)?;
         Some((section.address.wrapping_add(self.bias), section.size))
     }
 
@@ -83,9 +87,7 @@ impl Binary {
         self.elf
             .segments
             .iter()
-            .filter(move |segment| {
-                segment.kind == LOAD && (segment.flags & WRITE != 0) == writable
-            })
+            .filter(move |segment| segment.kind == LOAD && (segment.flags & WRITE != 0) == writable)
             .filter_map(|segment| {
                 let bytes =
                     self.image

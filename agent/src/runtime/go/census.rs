@@ -291,8 +291,7 @@ impl Taker<'_> {
             if let Some(semaphore) = semaphores.get(&record.address).filter(|_| !on_channel) {
                 goroutine.target = Target::Semaphore(*semaphore);
             } else if on_channel && record.waiting != 0 {
-                let awaited =
-                    channel::awaited(&mut pages, layout, record.address, record.waiting);
+                let awaited = channel::awaited(&mut pages, layout, record.address, record.waiting);
                 channels.extend(&awaited);
                 if !awaited.is_empty() {
                     goroutine.target = Target::Channels(awaited.into());
@@ -385,7 +384,11 @@ impl Taker<'_> {
             })
             .filter(|(_, frame)| !frame.is_wrapper)
             .collect();
-        let names: Vec<Named> = frames.iter().take(16).map(|(_, frame)| frame.clone()).collect();
+        let names: Vec<Named> = frames
+            .iter()
+            .take(16)
+            .map(|(_, frame)| frame.clone())
+            .collect();
         let reasons = &self.program.globals.reasons;
         let reason = reasons.get(usize::from(reason)).map_or("", String::as_str);
         Stack {
@@ -435,8 +438,9 @@ impl Searcher<'_> {
                 .find(&mut self.pages, layout, &record, top)
                 .map(Target::Cond)
         } else {
-            parked::descriptor(&mut self.pages, layout, &record, top)
-                .map(|Fd { fd, side }| Target::Descriptor(fd, side == crate::explain::doing::Side::Out))
+            parked::descriptor(&mut self.pages, layout, &record, top).map(|Fd { fd, side }| {
+                Target::Descriptor(fd, side == crate::explain::doing::Side::Out)
+            })
         };
         goroutine.target = found.unwrap_or_default();
     }

@@ -2,9 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{
-    globals::Globals, goroutine, layout::Layout, pclntab::Pclntab, status::Status,
-};
+use super::{globals::Globals, goroutine, layout::Layout, pclntab::Pclntab, status::Status};
 use crate::proc::memory::Memory;
 
 /// Goroutines that are looked at; the first ones, which are made before `main` runs.
@@ -96,4 +94,3 @@ pub fn addresses(memory: &dyn Memory, globals: &Globals, most: u64) -> Option<Ve
     let (words, _) = bytes.as_chunks::<8>();
     Some(words.iter().map(|word| u64::from_le_bytes(*word)).collect())
 }
-

@@ -172,10 +172,7 @@ fn references(code: &[u8], address: u64) -> Vec<Reference> {
                 _ => Reference::Used(address),
             });
         } else if instruction.mnemonic() == Mnemonic::Cmp
-            && !matches!(
-                instruction.op_kind(1),
-                OpKind::Register | OpKind::Memory
-            )
+            && !matches!(instruction.op_kind(1), OpKind::Register | OpKind::Memory)
         {
             references.push(Reference::Compared(instruction.immediate(1)));
         }
@@ -189,10 +186,17 @@ fn reasons(memory: &dyn Memory, strings: u64, count: u64) -> Vec<String> {
         .map_while(|index| {
             let header = strings.checked_add(index * STRING_BYTES)?;
             let (address, length) = (memory.u64(header)?, memory.u64(header.checked_add(8)?)?);
-            let mut text = vec![0; usize::try_from(length).ok().filter(|_| length <= MAX_REASON)?];
+            let mut text = vec![
+                0;
+                usize::try_from(length)
+                    .ok()
+                    .filter(|_| length <= MAX_REASON)?
+            ];
             memory.read(address, &mut text).then_some(())?;
             let text = String::from_utf8(text).ok()?;
-            text.chars().all(|letter| !letter.is_control()).then_some(text)
+            text.chars()
+                .all(|letter| !letter.is_control())
+                .then_some(text)
         })
         .collect()
 }

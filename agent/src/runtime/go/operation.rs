@@ -46,9 +46,21 @@ const TABLE: &[(&str, &str, Operation)] = &[
     ("sync.(*RWMutex).rLockSlow", "", READER),
     ("sync.(*RWMutex).Lock", "", WRITER),
     ("sync.(*WaitGroup).Wait", "", WAIT_GROUP),
-    ("internal/poll.(*fdMutex).rwlock", "internal/poll.(*FD).readLock", FD_READER),
-    ("internal/poll.(*fdMutex).rwlock", "internal/poll.(*FD).writeLock", FD_WRITER),
-    ("internal/poll.(*fdMutex).rwlock", "internal/poll.(*FD).Read", FD_READER),
+    (
+        "internal/poll.(*fdMutex).rwlock",
+        "internal/poll.(*FD).readLock",
+        FD_READER,
+    ),
+    (
+        "internal/poll.(*fdMutex).rwlock",
+        "internal/poll.(*FD).writeLock",
+        FD_WRITER,
+    ),
+    (
+        "internal/poll.(*fdMutex).rwlock",
+        "internal/poll.(*FD).Read",
+        FD_READER,
+    ),
     ("internal/poll.(*fdMutex).rwlock", "", FD_WRITER),
 ];
 
@@ -66,9 +78,14 @@ pub fn of(frames: &[Named], reason: &str) -> Operation {
     // The runtime's own functions lie in between, and none of them is called like any of these.
     let names = || frames.iter().map(|frame| frame.function.as_str());
     let machinery = |name: &str| {
-        ["runtime.", "sync.runtime_", "internal/sync.runtime_", "internal/poll.runtime_"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
+        [
+            "runtime.",
+            "sync.runtime_",
+            "internal/sync.runtime_",
+            "internal/poll.runtime_",
+        ]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
     };
     let mut calls = names().skip_while(|name| machinery(name));
     let (Some(innermost), caller) = (
@@ -112,17 +129,79 @@ mod tests {
 
     #[test]
     fn by_functions() {
-        let parked = ["runtime.gopark", "runtime.goparkunlock", "runtime.semacquire1"];
+        let parked = [
+            "runtime.gopark",
+            "runtime.goparkunlock",
+            "runtime.semacquire1",
+        ];
         for (calls, expected) in [
-            (&["sync.runtime_SemacquireMutex", "sync.(*Mutex).lockSlow", "sync.(*Mutex).Lock", "main.f"][..], MUTEX),
-            (&["internal/sync.runtime_SemacquireMutex", "internal/sync.(*Mutex).lockSlow", "internal/sync.(*Mutex).Lock", "sync.(*Mutex).Lock", "sync.(*RWMutex).Lock", "main.f"], WRITER_QUEUE),
-            (&["sync.runtime_SemacquireMutex", "sync.(*Mutex).lockSlow", "sync.(*Mutex).Lock", "sync.(*Once).doSlow"], ONCE),
-            (&["sync.runtime_SemacquireRWMutexR", "sync.(*RWMutex).RLock", "main.f"], READER),
+            (
+                &[
+                    "sync.runtime_SemacquireMutex",
+                    "sync.(*Mutex).lockSlow",
+                    "sync.(*Mutex).Lock",
+                    "main.f",
+                ][..],
+                MUTEX,
+            ),
+            (
+                &[
+                    "internal/sync.runtime_SemacquireMutex",
+                    "internal/sync.(*Mutex).lockSlow",
+                    "internal/sync.(*Mutex).Lock",
+                    "sync.(*Mutex).Lock",
+                    "sync.(*RWMutex).Lock",
+                    "main.f",
+                ],
+                WRITER_QUEUE,
+            ),
+            (
+                &[
+                    "sync.runtime_SemacquireMutex",
+                    "sync.(*Mutex).lockSlow",
+                    "sync.(*Mutex).Lock",
+                    "sync.(*Once).doSlow",
+                ],
+                ONCE,
+            ),
+            (
+                &[
+                    "sync.runtime_SemacquireRWMutexR",
+                    "sync.(*RWMutex).RLock",
+                    "main.f",
+                ],
+                READER,
+            ),
             // 1.19 has one function for both.
-            (&["sync.runtime_SemacquireMutex", "sync.(*RWMutex).Lock", "main.f"], WRITER),
-            (&["sync.runtime_Semacquire", "sync.(*WaitGroup).Wait"], WAIT_GROUP),
-            (&["internal/poll.runtime_Semacquire", "internal/poll.(*fdMutex).rwlock", "internal/poll.(*FD).writeLock", "internal/poll.(*FD).Write"], FD_WRITER),
-            (&["internal/poll.runtime_Semacquire", "internal/poll.(*fdMutex).rwlock", "internal/poll.(*FD).readLock"], FD_READER),
+            (
+                &[
+                    "sync.runtime_SemacquireMutex",
+                    "sync.(*RWMutex).Lock",
+                    "main.f",
+                ],
+                WRITER,
+            ),
+            (
+                &["sync.runtime_Semacquire", "sync.(*WaitGroup).Wait"],
+                WAIT_GROUP,
+            ),
+            (
+                &[
+                    "internal/poll.runtime_Semacquire",
+                    "internal/poll.(*fdMutex).rwlock",
+                    "internal/poll.(*FD).writeLock",
+                    "internal/poll.(*FD).Write",
+                ],
+                FD_WRITER,
+            ),
+            (
+                &[
+                    "internal/poll.runtime_Semacquire",
+                    "internal/poll.(*fdMutex).rwlock",
+                    "internal/poll.(*FD).readLock",
+                ],
+                FD_READER,
+            ),
             (&["main.(*Mutex).Lock"], SEMAPHORE),
             (&[], SEMAPHORE),
         ] {

@@ -66,7 +66,9 @@ mod tests {
 
     #[test]
     fn inside_across_and_outside() {
-        let bytes: Vec<u8> = (0..3 * PAGE).map(|n| u8::try_from(n % 251).unwrap()).collect();
+        let bytes: Vec<u8> = (0..3 * PAGE)
+            .map(|n| u8::try_from(n % 251).unwrap())
+            .collect();
         let memory = Copied {
             base: PAGE,
             bytes: &bytes,

@@ -193,8 +193,14 @@ mod tests {
         let found = conds.find(&mut pages, layout, &record(0xdef0), &stack);
         assert_eq!(found, Some(BASE));
         // The other one is known by now.
-        assert_eq!(conds.find(&mut pages, layout, &record(0xabc0), &[]), Some(BASE));
-        assert_eq!(conds.find(&mut pages, layout, &record(0x1230), &stack), None);
+        assert_eq!(
+            conds.find(&mut pages, layout, &record(0xabc0), &[]),
+            Some(BASE)
+        );
+        assert_eq!(
+            conds.find(&mut pages, layout, &record(0x1230), &stack),
+            None
+        );
     }
 
     proptest! {

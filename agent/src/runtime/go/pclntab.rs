@@ -301,7 +301,10 @@ impl Pclntab {
         }
         let word = |index: u32| {
             let start = at(self.layout.func.size)?;
-            u32_at(&self.bytes, start.checked_add(usize::try_from(index).ok()? * 4)?)
+            u32_at(
+                &self.bytes,
+                start.checked_add(usize::try_from(index).ok()? * 4)?,
+            )
         };
         let tree = word(count.checked_add(INLINE_TREE)?)?;
         let indices = word(INLINE_INDEX)?;
@@ -400,13 +403,19 @@ impl Pclntab {
         };
         let (mut pc, mut value) = (function.entry, -1_i32);
         for step in 0..MAX_STEPS {
-            let Some(delta) = varint(&mut rest) else { return };
+            let Some(delta) = varint(&mut rest) else {
+                return;
+            };
             if delta == 0 && step > 0 {
                 return;
             }
             // Zig-zag: the lowest bit is the sign.
             let magnitude = (delta >> 1).cast_signed();
-            let delta = if delta & 1 == 0 { magnitude } else { !magnitude };
+            let delta = if delta & 1 == 0 {
+                magnitude
+            } else {
+                !magnitude
+            };
             value = value.wrapping_add(delta);
             let Some(length) = varint(&mut rest) else {
                 return;
@@ -452,7 +461,9 @@ mod tests {
         bytes.extend(SHAPE);
         // Names, units, files, values and table follow each other.
         let words: [u64; 8] = [2, 0, 0, 72, 96, 104, 112, 128];
-        words.iter().for_each(|word| bytes.extend(word.to_le_bytes()));
+        words
+            .iter()
+            .for_each(|word| bytes.extend(word.to_le_bytes()));
         bytes.extend(b"\0main.a\0type:.eq.b\0\0\0\0\0\0");
         bytes.extend([0; 8]);
         bytes.extend(b"a.go\0\0\0\0");

@@ -163,14 +163,17 @@ fn fit(
 /// Address and bytes of the function table.
 fn function_table(binary: &Binary) -> Option<(u64, Vec<u8>)> {
     binary.section(&TABLES).or_else(|| {
-        binary.segments(false).chain(binary.segments(true)).find_map(|(address, bytes)| {
-            let start = (0..bytes.len().saturating_sub(pclntab::HEADER))
-                .step_by(8)
-                .find(|start| bytes.get(*start..).and_then(Header::parse).is_some())?;
-            Some((
-                address.checked_add(start as u64)?,
-                bytes.get(start..)?.to_vec(),
-            ))
-        })
+        binary
+            .segments(false)
+            .chain(binary.segments(true))
+            .find_map(|(address, bytes)| {
+                let start = (0..bytes.len().saturating_sub(pclntab::HEADER))
+                    .step_by(8)
+                    .find(|start| bytes.get(*start..).and_then(Header::parse).is_some())?;
+                Some((
+                    address.checked_add(start as u64)?,
+                    bytes.get(start..)?.to_vec(),
+                ))
+            })
     })
 }

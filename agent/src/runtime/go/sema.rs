@@ -53,7 +53,9 @@ impl Sudog {
     /// Reads a waiter.
     pub fn read(pages: &mut Pages<'_>, layout: &Layout, address: u64) -> Option<Self> {
         let row = &layout.sudog;
-        let size = usize::try_from(row.size).ok().filter(|_| row.size <= MAX_SUDOG)?;
+        let size = usize::try_from(row.size)
+            .ok()
+            .filter(|_| row.size <= MAX_SUDOG)?;
         let mut buffer = [0; MAX_SUDOG as usize];
         let bytes = buffer.get_mut(..size)?;
         pages.read(address, bytes).then_some(())?;

@@ -136,7 +136,12 @@ pub fn find(census: &Census, wanted: &[Wanted], deadline: Instant) -> Vec<Vec<Su
 fn order(census: &Census) -> Vec<usize> {
     let mut crowds: HashMap<&Target, usize> = HashMap::new();
     let semaphore = |target: &&Target| matches!(target, Target::Semaphore(_));
-    for target in census.goroutines.iter().map(|g| &g.target).filter(semaphore) {
+    for target in census
+        .goroutines
+        .iter()
+        .map(|g| &g.target)
+        .filter(semaphore)
+    {
         *crowds.entry(target).or_default() += 1;
     }
     let mut order: Vec<(usize, usize)> = census

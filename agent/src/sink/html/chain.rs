@@ -116,7 +116,7 @@ pub fn holder(view: &View<'_>, lock: &Lock, holder: &Holder) -> String {
         "" => "a thread that is gone",
         comm => comm,
     };
-    let mut words = format!("{} ({})", text::truncate_middle(comm, 32), holder.tid);
+    let mut words = format!("{} ({})", text::truncate_middle(comm, 32), holder.number());
     let Some(thread) = view.by_tid.get(&holder.tid) else {
         return words;
     };

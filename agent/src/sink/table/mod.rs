@@ -3,6 +3,7 @@
 
 mod capture;
 pub(super) mod footer;
+mod goroutines;
 mod group;
 mod histogram;
 pub(super) mod lock;

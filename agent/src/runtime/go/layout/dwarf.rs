@@ -148,7 +148,9 @@ impl<'a> Types<'a> {
             match entry.tag() {
                 constants::DW_TAG_typedef => at = self.referred(at.unit, entry)?,
                 constants::DW_TAG_structure_type => {
-                    let size = entry.attr_value(constants::DW_AT_byte_size)?.udata_value()?;
+                    let size = entry
+                        .attr_value(constants::DW_AT_byte_size)?
+                        .udata_value()?;
                     let mut members = Vec::new();
                     let mut member = entries.next_dfs().ok()?;
                     while let Some(found) = member

@@ -155,7 +155,10 @@ mod tests {
                 .map(|row| row.minor)
                 .collect::<Vec<_>>()
         };
-        assert_eq!(minors(99).first(), table::TABLE.last().map(|row| &row.minor));
+        assert_eq!(
+            minors(99).first(),
+            table::TABLE.last().map(|row| &row.minor)
+        );
         assert!(minors(20)[..2].contains(&19) && minors(20)[..2].contains(&21));
     }
 }
