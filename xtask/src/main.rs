@@ -12,6 +12,7 @@ mod build_ebpf;
 mod compiler;
 mod demo;
 mod fuzz;
+mod go;
 mod object_file;
 mod test;
 mod toolchain;
@@ -39,6 +40,7 @@ enum Command {
     Test(test::Args),
     Bench(bench::Args),
     Fuzz(fuzz::Args),
+    GoLayout(go::Args),
     Vm(vm::Args),
     #[command(hide = true)]
     VmInner(vm::InnerArgs),
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::GoLayout(args) => go::run(&args),
         Command::Vm(args) => vm::run(&args),
         Command::VmInner(args) => vm::run_inner(&args),
     };

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{apt, paths, shell, ui};
+use crate::{apt, go, paths, shell, ui};
 
 /// Install what the tests need, then run them all: unit, property and end-to-end tests, these as root on real eBPF
 #[derive(clap::Args)]
@@ -21,6 +21,7 @@ pub struct Args {
 /// Runs the tests and ends with the sums over all test programs.
 pub fn run(args: &Args) -> Result<()> {
     install_packages()?;
+    go::install_for_tests()?;
     let mut tests = shell::cargo();
     // End-to-end tests start the agent and the workloads, which are programs of other packages.
     shell::run(tests.args(["build", "--workspace", "--bins"]))?;

@@ -50,6 +50,9 @@ pub struct GoProcess {
     pub pid: u32,
     /// The release that built it, e.g. `go1.22.10`.
     pub version: String,
+    /// How it is known where its runtime keeps things: `table` (the release is known), `dwarf` (its own debug information),
+    /// or a release whose layout fits, e.g. `go1.22`; empty when they could not be read.
+    pub layout: String,
     /// Why its goroutines could not be read, e.g. `go1.40 not supported: ...`; null when they were.
     pub error: Option<String>,
     /// How many there are.

@@ -161,7 +161,8 @@ pub fn build(
     let mut loss = plane.losses()?;
     loss.extend(engine.losses());
     loss.insert("waiters_not_unwound".into(), without_stack);
-    let processes = processes(&assembled, engine);
+    let mut processes = processes(&assembled, engine);
+    goroutines::park(&mut processes, &assembled.locks);
     Ok(Capture {
         schema: SCHEMA.into(),
         started_at: time::rfc3339(started_at),

@@ -117,13 +117,15 @@ pub fn build(
         .collect();
     let mut loss = engine.losses();
     loss.insert("waiters_not_unwound".into(), stacks.left_out);
+    let mut processes = processes(seen, &assembled.parked, &mut engine);
+    goroutines::park(&mut processes, &assembled.locks);
     Snapshot {
         schema: SCHEMA.into(),
         taken_at: time::rfc3339(taken_at),
         duration_ns: monotonic_ns().saturating_sub(began_ns),
         plan,
         loss,
-        processes: processes(seen, &assembled.parked, &mut engine),
+        processes,
         locks: assembled.locks,
         root_blockers: causes.root_blockers,
         deadlocks: causes.deadlocks,

@@ -63,6 +63,8 @@ pub struct Lock {
     pub address: u64,
     /// What it is.
     pub kind: String,
+    /// Runtime that it belongs to.
+    pub runtime: Option<String>,
     /// Why it is that.
     pub evidence: String,
     /// Static variable.
@@ -229,6 +231,9 @@ pub struct Holder {
     pub pid: Option<u32>,
     /// Thread id.
     pub tid: u32,
+    /// Number of the goroutine.
+    #[serde(default)]
+    pub goid: Option<u64>,
     /// Its name.
     pub comm: String,
     /// The evidence.

@@ -43,6 +43,7 @@ const TIME: Duration = Duration::from_secs(2);
 
 /// Functions that those call who have to do with it.
 const MUTEX: &[&str] = &["(*Mutex)."];
+const ONCE: &[&str] = &["(*Once)."];
 const RWMUTEX: &[&str] = &["(*RWMutex)."];
 const WAIT_GROUP: &[&str] = &["(*WaitGroup).Done", "(*WaitGroup).Add"];
 const FD: &[&str] = &["(*fdMutex).", "(*FD)."];
@@ -228,12 +229,8 @@ impl Chain<'_> {
             return Vec::new();
         };
         let is_group = waited.awaited.kind == Kind::Join;
-        let certain = suspects.iter().filter(|suspect| suspect.takes.is_some());
-        let chosen: Vec<&Suspect> = if is_group {
-            certain.take(MAX_OTHERS).collect()
-        } else {
-            suspects.iter().take(1).collect()
-        };
+        let most = if is_group { MAX_OTHERS } else { 1 };
+        let chosen: Vec<&Suspect> = suspects.iter().take(most).collect();
         for suspect in &chosen {
             self.facts.holds.push(Hold {
                 lock: waited.lock.name(),
@@ -263,12 +260,10 @@ impl Chain<'_> {
         chosen.iter().map(|suspect| suspect.index).collect()
     }
 
-    /// Who is at the other side of a channel: those whose functions receive (or send), if any do.
+    /// Who is at the other side of a channel: those whose functions receive (or send).
     fn others(&mut self, channel: u64, sends: bool, suspects: &[Suspect]) -> Vec<usize> {
-        let does = suspects.iter().any(|suspect| suspect.takes.is_some());
         let others: Vec<usize> = suspects
             .iter()
-            .filter(|suspect| suspect.takes.is_some() == does)
             .take(MAX_OTHERS)
             .map(|suspect| suspect.index)
             .collect();
@@ -311,6 +306,7 @@ impl Chain<'_> {
     fn wanted_channel(&self, channel: u64, sends: bool) -> Wanted {
         Wanted {
             address: channel,
+            size: 1,
             is_embedded: false,
             calls: if sends { RECEIVES } else { SENDS },
             waiters: self.at_channel(channel, sends).into_iter().collect(),
@@ -431,7 +427,8 @@ impl Chain<'_> {
 fn wanted_lock(waited: &Waited, locks: &[Waited]) -> Option<Wanted> {
     let calls = match (waited.awaited.kind, waited.awaited.of) {
         (Kind::Mutex, of) if of.starts_with("poll.FD") => FD,
-        (Kind::Mutex | Kind::Once, _) => MUTEX,
+        (Kind::Mutex, _) => MUTEX,
+        (Kind::Once, _) => ONCE,
         (Kind::RwlockRead | Kind::RwlockWrite, _) => RWMUTEX,
         (Kind::Join, _) => WAIT_GROUP,
         _ => return None,
@@ -439,6 +436,12 @@ fn wanted_lock(waited: &Waited, locks: &[Waited]) -> Option<Wanted> {
     let same: LockRef = waited.lock.name();
     Some(Wanted {
         address: waited.awaited.address,
+        // The mutex in a `sync.Once` has an address of its own.
+        size: if waited.awaited.kind == Kind::Once {
+            8
+        } else {
+            1
+        },
         is_embedded: true,
         calls,
         waiters: locks

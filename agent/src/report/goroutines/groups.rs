@@ -59,6 +59,7 @@ pub fn of(census: &Census, waits: &Waits, ages: &Ages) -> GoProcess {
     GoProcess {
         pid: program.pid,
         version: program.version.text.clone(),
+        layout: program.provenance.to_string(),
         error: None,
         goroutines: Goroutines {
             total: census.goroutines.len() as u64,

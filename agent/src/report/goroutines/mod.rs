@@ -8,7 +8,10 @@ mod groups;
 mod locks;
 mod wait;
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use self::{locks::Waited, wait::Waits};
 use super::engine::Engine;
@@ -17,10 +20,14 @@ use crate::{
     model::{
         GoProcess, Lock,
         explanation::{Deadlock, RootBlocker},
+        process::Process,
     },
     runtime::go::{Census, Program, ages::Ages, census::Options, program::Error},
     symbol::Space,
 };
+
+/// Time for all processes together.
+const TIME: Duration = Duration::from_secs(60);
 
 /// What was found in all processes.
 #[derive(Debug, Default)]
@@ -42,8 +49,15 @@ pub struct Found {
 #[must_use]
 pub fn look(spaces: &[Space], engine: &mut Engine) -> Found {
     let mut found = Found::default();
+    let began = Instant::now();
     for space in spaces {
-        if let Err(error) = process(*space, engine, &mut found)
+        let options = Options {
+            time: Options::default()
+                .time
+                .min(TIME.saturating_sub(began.elapsed())),
+            ..Options::default()
+        };
+        if let Err(error) = process(*space, options, engine, &mut found)
             && let Some(process) = unreadable(space.pid, &error)
         {
             found.go.push(process);
@@ -52,9 +66,30 @@ pub fn look(spaces: &[Space], engine: &mut Engine) -> Found {
     found
 }
 
-fn process(space: Space, engine: &mut Engine, found: &mut Found) -> Result<(), Error> {
+/// Adds goroutines that wait for locks to the counts of their processes.
+pub fn park(processes: &mut [Process], locks: &[Lock]) {
+    let of_go = locks
+        .iter()
+        .filter(|lock| lock.runtime.as_deref() == Some("go"));
+    for lock in of_go {
+        let process = processes.iter_mut().find(|process| process.pid == lock.pid);
+        if let Some(process) = process {
+            *process
+                .parked
+                .entry(lock.kind.as_str().to_owned())
+                .or_default() += lock.waiters;
+        }
+    }
+}
+
+fn process(
+    space: Space,
+    options: Options,
+    engine: &mut Engine,
+    found: &mut Found,
+) -> Result<(), Error> {
     let program = Arc::new(Program::open(space.pid)?);
-    let census = Census::take(program, Options::default())?;
+    let census = Census::take(program, options)?;
     let mut ages = Ages::default();
     ages.note(&census);
     let waits = Waits::of(&census);

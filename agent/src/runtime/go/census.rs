@@ -54,7 +54,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             stacks: 500_000,
-            time: Duration::from_secs(10),
+            time: Duration::from_secs(20),
         }
     }
 }

@@ -103,8 +103,10 @@ fn waiters(pages: &mut Pages<'_>, layout: &Layout, list: u64) -> Vec<u64> {
         && seen.insert(at)
     {
         match Sudog::read(pages, layout, at) {
-            // Waiters of a condition variable have neither element nor channel.
-            Some(sudog) if sudog.g != 0 && sudog.elem == 0 && sudog.channel == 0 => {
+            // They have no channel, and no element but, from Go 1.26 on, the list itself.
+            Some(sudog)
+                if sudog.g != 0 && [0, list].contains(&sudog.elem) && sudog.channel == 0 =>
+            {
                 waiters.push(sudog.g);
                 at = sudog.next;
             }

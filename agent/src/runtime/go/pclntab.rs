@@ -361,9 +361,13 @@ impl Pclntab {
         self.raw_string(self.names.checked_add(usize::try_from(offset).ok()?)?)
     }
 
+    /// A name as Go prints it: what stands for type parameters is left out.
     fn text_of(&self, offset: u32) -> Option<String> {
-        let name = self.raw_name(offset)?;
-        Some(String::from_utf8_lossy(name).into_owned())
+        let name = String::from_utf8_lossy(self.raw_name(offset)?);
+        Some(match (name.split_once('['), name.rsplit_once(']')) {
+            (Some((before, _)), Some((_, after))) => format!("{before}[...]{after}"),
+            _ => name.into_owned(),
+        })
     }
 
     fn string(&self, at: usize) -> Option<String> {

@@ -1,6 +1,6 @@
 //! A Go process that we can read.
 
-use std::io;
+use std::{fmt, io};
 
 use super::{
     binary::Binary,
@@ -49,6 +49,16 @@ pub enum Provenance {
     Dwarf,
     /// That of another release fits all of what was checked.
     Neighbour(u32),
+}
+
+impl fmt::Display for Provenance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Table => f.write_str("table"),
+            Self::Dwarf => f.write_str("dwarf"),
+            Self::Neighbour(minor) => write!(f, "go1.{minor}"),
+        }
+    }
 }
 
 /// What is known of a Go process before its goroutines are looked at.

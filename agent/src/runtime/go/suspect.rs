@@ -24,8 +24,11 @@ const BATCH: usize = 256;
 const BEFORE: u64 = 64;
 /// Most hits that count: a deep stack has many copies of one pointer.
 const MAX_HITS: u64 = 8;
-/// What a function that takes the lock is worth, in hits.
+/// What it is worth, in hits, that a function takes the lock itself, or calls one that does.
 const TAKES: u64 = 16;
+const TAKES_BY_CALL: u64 = 6;
+/// Most functions of the application that are said to be called by one.
+const MAX_CALLED: usize = 64;
 /// Largest function whose calls are read.
 const MAX_CODE: u64 = 64 << 10;
 
@@ -34,6 +37,8 @@ const MAX_CODE: u64 = 64 << 10;
 pub struct Wanted {
     /// Address of the lock or channel.
     pub address: u64,
+    /// Bytes from there on to which pointers are as good.
+    pub size: u64,
     /// Pointers to what it may be part of count too.
     pub is_embedded: bool,
     /// Parts of the names of functions that only those call who have to do with it, e.g. `(*Mutex).`.
@@ -50,21 +55,26 @@ pub struct Suspect {
     /// Pointers to the lock on its stack.
     pub hits: u64,
     /// A function on its stack that takes it.
-    pub takes: Option<String>,
+    pub takes: String,
+    /// It calls one that does.
+    by_call: bool,
 }
 
 impl Suspect {
     fn score(&self) -> u64 {
-        self.hits.min(MAX_HITS) + if self.takes.is_some() { TAKES } else { 0 }
+        let takes = if self.by_call { TAKES_BY_CALL } else { TAKES };
+        self.hits.min(MAX_HITS) + takes
     }
 
     /// The evidence in words.
     #[must_use]
     pub fn known_by(&self) -> String {
-        match &self.takes {
-            Some(function) => format!("its stack points to it, in {function}, which takes it"),
-            None => "its stack points to it".to_owned(),
-        }
+        let takes = if self.by_call {
+            "calls what takes it"
+        } else {
+            "takes it"
+        };
+        format!("its stack points to it, and {} {takes}", self.takes)
     }
 }
 
@@ -116,11 +126,16 @@ pub fn find(census: &Census, wanted: &[Wanted], deadline: Instant) -> Vec<Vec<Su
                 else {
                     continue;
                 };
-                if !wanted.waiters.contains(&index) {
+                if wanted.waiters.contains(&index) {
+                    continue;
+                }
+                // Who has a pointer may only use it, e.g. to start those who take the lock.
+                if let Some((takes, by_call)) = calls.takes(census, index, wanted.calls) {
                     found.push(Suspect {
                         index,
                         hits,
-                        takes: calls.takes(census, index, wanted.calls),
+                        takes,
+                        by_call,
                     });
                 }
             }
@@ -161,16 +176,18 @@ fn hits(stack: &[u8], wanted: &[Wanted], starts: &[(u64, usize)]) -> HashMap<usi
     let mut hits = HashMap::new();
     let (words, _) = stack.as_chunks::<8>();
     for word in words.iter().map(|word| u64::from_le_bytes(*word)) {
-        let first = starts.partition_point(|(address, _)| *address < word);
-        for (address, index) in starts.iter().skip(first) {
-            let before = address - word;
-            if before > BEFORE {
-                break;
-            }
-            let is_embedded = wanted.get(*index).is_some_and(|wanted| wanted.is_embedded);
-            let worth = match before {
-                0 => 2,
-                _ if is_embedded && word.is_multiple_of(8) => 1,
+        let first = starts.partition_point(|(address, _)| *address < word.saturating_sub(BEFORE));
+        let near = starts
+            .iter()
+            .skip(first)
+            .take_while(|(address, _)| *address <= word.saturating_add(BEFORE));
+        for (address, index) in near {
+            let Some(wanted) = wanted.get(*index) else {
+                continue;
+            };
+            let worth = match word.checked_sub(*address) {
+                Some(inside) if inside < wanted.size => 4,
+                None if wanted.is_embedded && word.is_multiple_of(8) => 1,
                 _ => continue,
             };
             *hits.entry(*index).or_default() += worth;
@@ -183,42 +200,72 @@ fn hits(stack: &[u8], wanted: &[Wanted], starts: &[(u64, usize)]) -> HashMap<usi
 struct Calls<'a> {
     table: &'a Pclntab,
     memory: &'a Process,
-    known: HashMap<u64, Vec<String>>,
+    known: HashMap<u64, Called>,
+}
+
+/// What a function calls.
+struct Called {
+    /// All names, with those of what was inlined.
+    names: Vec<String>,
+    /// The application's own functions.
+    functions: Vec<Function>,
 }
 
 impl Calls<'_> {
-    /// The innermost function of the application on a goroutine's stack that calls any of these.
-    fn takes(&mut self, census: &Census, index: usize, parts: &[&str]) -> Option<String> {
+    /// The innermost function of the application on a goroutine's stack that calls any of these, and whether it does so
+    /// through another one.
+    fn takes(&mut self, census: &Census, index: usize, parts: &[&str]) -> Option<(String, bool)> {
         let stack = census.stack(census.goroutines.get(index)?)?;
-        stack
+        let own: Vec<(Function, &str)> = stack
             .frames
             .iter()
             .filter(|(_, frame)| !is_library(&frame.function))
-            .find(|(address, _)| {
-                let function = self.table.find(*address);
-                function.is_some_and(|function| {
-                    let called = self.of(function);
-                    called
-                        .iter()
-                        .any(|name| parts.iter().any(|part| name.contains(part)))
-                })
+            .filter_map(|(address, frame)| {
+                Some((self.table.find(*address)?, frame.function.as_str()))
             })
-            .map(|(_, frame)| frame.function.clone())
+            .collect();
+        let any = |names: &[String]| {
+            names
+                .iter()
+                .any(|name| parts.iter().any(|part| name.contains(part)))
+        };
+        let takes = |(function, name): &(Function, &str)| {
+            any(&self.of(*function).names).then(|| (*name).to_owned())
+        };
+        if let Some(name) = own.iter().find_map(takes) {
+            return Some((name, false));
+        }
+        own.iter().find_map(|(function, name)| {
+            let called = self.of(*function).functions.clone();
+            called
+                .into_iter()
+                .any(|called| any(&self.of(called).names))
+                .then(|| ((*name).to_owned(), true))
+        })
     }
 
-    /// Names of what a function calls, and of what was inlined into it.
-    fn of(&mut self, function: Function) -> &[String] {
+    /// What a function calls.
+    fn of(&mut self, function: Function) -> &Called {
         let (table, memory) = (self.table, self.memory);
         self.known.entry(function.entry).or_insert_with(|| {
             let mut names = table.inlined_into(function, memory);
+            let mut functions = Vec::new();
             let end = table.end(function).unwrap_or(function.entry);
             let size = end.saturating_sub(function.entry).min(MAX_CODE);
             let mut code = vec![0; usize::try_from(size).unwrap_or(0)];
             if memory.read(function.entry, &mut code) {
-                let called = called(&code, function.entry).into_iter();
-                names.extend(called.filter_map(|entry| table.name(table.find(entry)?)));
+                for entry in called(&code, function.entry) {
+                    let Some(called) = table.find(entry) else {
+                        continue;
+                    };
+                    let name = table.name(called).unwrap_or_default();
+                    if !is_library(&name) && functions.len() < MAX_CALLED {
+                        functions.push(called);
+                    }
+                    names.push(name);
+                }
             }
-            names
+            Called { names, functions }
         })
     }
 }
@@ -247,6 +294,7 @@ mod tests {
     fn pointers_to_it_and_to_what_it_is_in() {
         let wanted = |address, is_embedded| Wanted {
             address,
+            size: 1,
             is_embedded,
             calls: &[],
             waiters: HashSet::new(),
@@ -258,8 +306,8 @@ mod tests {
             .flat_map(|word| word.to_le_bytes())
             .collect();
         let hits = hits(&stack, &wanted, &starts);
-        // Twice for the lock itself, once for 0x1020; 0x1001 is no pointer and 0xfd8 is too far.
-        assert_eq!(hits, HashMap::from([(0, 3), (1, 2)]));
+        // Four times for the lock itself, once for 0x1020; 0x1001 is no pointer and 0xfd8 is too far.
+        assert_eq!(hits, HashMap::from([(0, 5), (1, 4)]));
     }
 
     #[test]
