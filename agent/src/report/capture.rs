@@ -139,6 +139,7 @@ pub fn build(
     // Ages are those of this moment, not of the end of the work below.
     let now_ns = monotonic_ns();
     engine.look_again(&waiters);
+    let go = goroutines::recognise(&engine.processes.spaces(), engine);
     let mut without_stack = waiter::unwind(&mut waiters, &mut engine.symbols);
     without_stack += drop_torn(plane, &mut waiters);
     let words = words(plane, engine, waiters);
@@ -154,10 +155,9 @@ pub fn build(
         },
     );
     let mut causes = causes(&mut assembled, plane, engine, now_ns);
-    let mut goroutines = goroutines::look(&engine.processes.spaces(), engine);
+    let mut goroutines = goroutines::look(go, engine);
     assembled.locks.append(&mut goroutines.locks);
-    causes.root_blockers.append(&mut goroutines.root_blockers);
-    causes.deadlocks.append(&mut goroutines.deadlocks);
+    goroutines.rank(&mut causes);
     let mut loss = plane.losses()?;
     loss.extend(engine.losses());
     loss.insert("waiters_not_unwound".into(), without_stack);

@@ -66,6 +66,7 @@ pub fn build(
 ) -> Snapshot {
     let began_ns = monotonic_ns();
     let mut engine = Engine::default();
+    let go = goroutines::recognise(&spaces(seen), &mut engine);
     let mut waiters: Vec<Waiter> = seen.iter().filter_map(waiter).collect();
     engine.look_again(&waiters);
     let mut stacks = Unwound::default();
@@ -102,11 +103,10 @@ pub fn build(
     let mut causes = explain::explain(&mut assembled, &mut engine, |assembled| {
         looks::of_threads(assembled, began_ns, seen, &again())
     });
-    let mut goroutines = goroutines::look(&spaces(seen), &mut engine);
+    let mut goroutines = goroutines::look(go, &mut engine);
     assembled.locks.append(&mut goroutines.locks);
     assembled.locks.sort_by_key(by_cause);
-    causes.root_blockers.append(&mut goroutines.root_blockers);
-    causes.deadlocks.append(&mut goroutines.deadlocks);
+    goroutines.rank(&mut causes);
     let threads = seen
         .iter()
         .map(|seen| {

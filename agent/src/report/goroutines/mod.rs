@@ -9,6 +9,8 @@ mod locks;
 mod wait;
 
 use std::{
+    cmp::Reverse,
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,7 +18,7 @@ use std::{
 use self::{locks::Waited, wait::Waits};
 use super::engine::Engine;
 use crate::{
-    explain::graph,
+    explain::graph::{self, Explained},
     model::{
         GoProcess, Lock,
         explanation::{Deadlock, RootBlocker},
@@ -42,25 +44,64 @@ pub struct Found {
     pub deadlocks: Vec<Deadlock>,
 }
 
-/// Looks at the goroutines of those of the processes that are written in Go.
+impl Found {
+    /// Puts what goroutines wait behind among what threads do: those that hold most up come first.
+    pub fn rank(&mut self, causes: &mut Explained) {
+        let roots = &mut causes.root_blockers;
+        roots.append(&mut self.root_blockers);
+        roots.sort_by_key(|root| Reverse((root.waiters_total, root.oldest_wait_ns)));
+        let deadlocks = &mut causes.deadlocks;
+        deadlocks.append(&mut self.deadlocks);
+        deadlocks
+            .sort_by_key(|deadlock| Reverse((deadlock.waiters_total, deadlock.oldest_wait_ns)));
+    }
+}
+
+/// A process that is written in Go, or why it cannot be read.
+type Recognised = (Space, Result<Arc<Program>, Error>);
+
+/// Finds the processes that are written in Go. Their threads' stacks have names from here on, stripped or not.
 ///
 /// # Cost
-/// For each process that is not, its executable's headers; see [`Census::take`] for the others.
+/// For each process, its executable's headers; see [`Program::open`] for those that are.
 #[must_use]
-pub fn look(spaces: &[Space], engine: &mut Engine) -> Found {
+pub fn recognise(spaces: &[Space], engine: &mut Engine) -> Vec<Recognised> {
+    let mut recognised = Vec::new();
+    for &space in spaces {
+        match Program::open(space.pid) {
+            Err(Error::NotGo | Error::Io(_)) => {}
+            Err(error) => recognised.push((space, Err(error))),
+            Ok(program) => {
+                let program = Arc::new(program);
+                let namer = Arc::clone(&program);
+                let name = move |address| frames::at(&namer, address);
+                engine.symbols.name_with(space, Rc::new(name));
+                recognised.push((space, Ok(program)));
+            }
+        }
+    }
+    recognised
+}
+
+/// Looks at the goroutines of processes that were recognised.
+///
+/// # Cost
+/// See [`Census::take`].
+#[must_use]
+pub fn look(recognised: Vec<Recognised>, engine: &mut Engine) -> Found {
     let mut found = Found::default();
     let began = Instant::now();
-    for space in spaces {
+    for (space, program) in recognised {
         let options = Options {
             time: Options::default()
                 .time
                 .min(TIME.saturating_sub(began.elapsed())),
             ..Options::default()
         };
-        if let Err(error) = process(*space, options, engine, &mut found)
-            && let Some(process) = unreadable(space.pid, &error)
-        {
-            found.go.push(process);
+        let looked =
+            program.and_then(|program| process(space, program, options, engine, &mut found));
+        if let Err(error) = looked {
+            found.go.push(unreadable(space.pid, &error));
         }
     }
     found
@@ -84,11 +125,11 @@ pub fn park(processes: &mut [Process], locks: &[Lock]) {
 
 fn process(
     space: Space,
+    program: Arc<Program>,
     options: Options,
     engine: &mut Engine,
     found: &mut Found,
 ) -> Result<(), Error> {
-    let program = Arc::new(Program::open(space.pid)?);
     let census = Census::take(program, options)?;
     let mut ages = Ages::default();
     ages.note(&census);
@@ -109,17 +150,16 @@ fn process(
     Ok(())
 }
 
-/// What to say of a process that could not be read; nothing when it is none of ours.
-fn unreadable(pid: u32, error: &Error) -> Option<GoProcess> {
+/// What to say of a process that could not be read.
+fn unreadable(pid: u32, error: &Error) -> GoProcess {
     let version = match error {
-        Error::NotGo | Error::Io(_) => return None,
         Error::Unsupported { version, .. } => version.clone(),
-        Error::TimedOut => String::new(),
+        _ => String::new(),
     };
-    Some(GoProcess {
+    GoProcess {
         pid,
         version,
         error: Some(error.to_string()),
         ..GoProcess::default()
-    })
+    }
 }
