@@ -154,6 +154,12 @@ pub struct Lock {
 }
 
 impl Lock {
+    /// Whether those that wait are goroutines. Threads of the Go runtime wait for work and for the runtime itself only.
+    #[must_use]
+    pub fn is_of_goroutines(&self) -> bool {
+        self.runtime.as_deref() == Some("go") && !matches!(self.kind, Kind::Idle | Kind::Runtime)
+    }
+
     /// What explanations call it.
     #[must_use]
     pub const fn name(&self) -> LockRef {

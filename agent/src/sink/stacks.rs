@@ -131,10 +131,7 @@ fn of_snapshot(snapshot: &Snapshot) -> Vec<Stack<'_>> {
     for lock in &snapshot.locks {
         ordered.append(&mut groups.remove(&(lock.pid, lock.address)).unwrap_or_default());
         // Goroutines are no threads of the document: their lock's sites count them.
-        let sites = lock
-            .sites
-            .iter()
-            .filter(|_| lock.runtime.as_deref() == Some("go"));
+        let sites = lock.sites.iter().filter(|_| lock.is_of_goroutines());
         ordered.extend(sites.map(|site| {
             Stack {
                 comm: comms.get(&lock.pid).copied().unwrap_or_default(),

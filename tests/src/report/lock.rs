@@ -108,6 +108,12 @@ pub struct Lock {
 }
 
 impl Lock {
+    /// Whether goroutines wait for it, and not threads of the Go runtime.
+    #[must_use]
+    pub fn is_of_goroutines(&self) -> bool {
+        self.runtime.as_deref() == Some("go") && !["idle", "runtime"].contains(&self.kind.as_str())
+    }
+
     /// Whether one of its stacks has a frame of `function`.
     #[must_use]
     pub fn names(&self, function: &str) -> bool {

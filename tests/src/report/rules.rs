@@ -94,7 +94,7 @@ pub fn snapshot(snapshot: &Snapshot) -> Result<()> {
         let here =
             |thread: &&super::Thread| thread.pid == lock.pid && thread.lock == Some(lock.address);
         let same_kind = |thread: &&super::Thread| thread.kind.as_deref() == Some(&lock.kind);
-        let waiting = if lock.runtime.as_deref() == Some("go") {
+        let waiting = if lock.is_of_goroutines() {
             let go = snapshot.go.iter().filter(|go| go.pid == lock.pid);
             let groups = go.flat_map(|go| &go.groups);
             let of_lock = groups.filter(|group| {
@@ -210,7 +210,7 @@ fn lock(lock: &Lock) -> Result<()> {
     );
     ensure!(wait_ns.max <= wait_ns.total, "wait_ns {wait_ns:?}");
     // The runtime of Go notes late since when a goroutine waits.
-    let may_lack_age = lock.runtime.as_deref() == Some("go");
+    let may_lack_age = lock.is_of_goroutines();
     ensure!(
         oldest_wait_ns.is_some() == (*waiters > 0) || may_lack_age,
         "{waiters} waiters, but the oldest is {oldest_wait_ns:?}"

@@ -109,9 +109,7 @@ pub fn look(recognised: Vec<Recognised>, engine: &mut Engine) -> Found {
 
 /// Adds goroutines that wait for locks to the counts of their processes.
 pub fn park(processes: &mut [Process], locks: &[Lock]) {
-    let of_go = locks
-        .iter()
-        .filter(|lock| lock.runtime.as_deref() == Some("go"));
+    let of_go = locks.iter().filter(|lock| lock.is_of_goroutines());
     for lock in of_go {
         let process = processes.iter_mut().find(|process| process.pid == lock.pid);
         if let Some(process) = process {

@@ -133,9 +133,7 @@ fn header(page: &mut Page, snapshot: &Snapshot, locks: &[&Lock], others: &[&Lock
 /// `8 threads and 1,300 goroutines`.
 fn waiters(locks: &[&Lock]) -> String {
     let sum = |go: bool| {
-        let locks = locks
-            .iter()
-            .filter(|lock| (lock.runtime.as_deref() == Some("go")) == go);
+        let locks = locks.iter().filter(|lock| lock.is_of_goroutines() == go);
         locks.fold(0_u64, |sum, lock| sum.saturating_add(lock.waiters))
     };
     let threads = units::plural(sum(false), "thread", "threads");
