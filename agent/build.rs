@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 fn main() {
     println!("cargo::rerun-if-env-changed=HOLDUP_BPF_DIST");
+    // Asked when it runs: a build script that was compiled for another copy of the sources must not lead there.
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     let dist = std::env::var_os("HOLDUP_BPF_DIST").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../ebpf/dist"),
+        || here.unwrap_or_default().join("../ebpf/dist"),
         PathBuf::from,
     );
     println!("cargo::rustc-env=HOLDUP_BPF_DIST={}", dist.display());

@@ -9,8 +9,7 @@ use std::{
 
 use holdup_abi::{
     census::Task,
-    config::{Config, TARGET_ALL, TARGET_CGROUP, TARGET_ONE, TARGET_SET, TaskOffsets},
-    hold::PER_WINDOW,
+    config::{Config, TARGET_ALL, TARGET_CGROUP, TARGET_ONE, TARGET_SET},
 };
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -23,8 +22,8 @@ use crate::{
         plane::{Plane, PlaneError},
     },
     model::{Capture, Snapshot, plan::PlanEntry, plan::Status},
-    probe::{feature::Features, object::Capacity, plan::Wanted},
-    report::{self, capture, engine::Engine, snapshot::Seen},
+    probe::{config, feature::Features, object::Capacity, plan::Wanted},
+    report::{self, budget::Budget, capture, engine::Engine, snapshot::Seen},
 };
 
 /// How often the ring buffer is looked at even when the kernel does not call.
@@ -36,9 +35,6 @@ const TICKS_PER_PRUNING: u32 = 10;
 const TURN: Duration = Duration::from_millis(50);
 /// The same at the end, when what is left would be lost.
 const LAST_TURN: Duration = Duration::from_secs(1);
-
-/// Kernel stack size where the helper that makes it unnecessary is missing (before Linux 5.15).
-const KERNEL_STACK_BYTES: u32 = 16 * 1024;
 
 /// Whom the kernel side watches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,7 +116,7 @@ impl Recording {
     /// # Errors
     /// Privileges, or a kernel without what is required.
     pub fn start(features: &Features, options: &Options) -> Result<Self, PlaneError> {
-        let config = config(features, options);
+        let config = configure(features, options);
         let wanted = Wanted {
             follow_forks: config.follow_forks == 1,
         };
@@ -247,7 +243,7 @@ pub fn try_out(features: &Features, capacity: Capacity) -> Result<Plane, PlaneEr
         capacity,
         sample_interval: None,
     };
-    let config = config(features, &options);
+    let config = configure(features, &options);
     Plane::attach(
         &config,
         capacity,
@@ -257,14 +253,53 @@ pub fn try_out(features: &Features, capacity: Capacity) -> Result<Plane, PlaneEr
     )
 }
 
+/// How a snapshot is taken.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotOptions {
+    /// Whether to read stacks.
+    pub stacks: bool,
+    /// Threads beyond which the stacks of a sample are read; all threads are counted in any case.
+    pub ceiling: Option<usize>,
+    /// When to come to an end with what there is by then.
+    pub deadline: Option<Instant>,
+}
+
+impl SnapshotOptions {
+    /// All there is, with or without stacks.
+    #[must_use]
+    pub const fn all(stacks: bool) -> Self {
+        Self {
+            stacks,
+            ceiling: None,
+            deadline: None,
+        }
+    }
+
+    fn budget(&self, threads: usize) -> Budget {
+        let budget = match self.ceiling {
+            _ if !self.stacks => Budget::WITHOUT_STACKS,
+            Some(ceiling) if threads > ceiling => Budget::SAMPLE,
+            _ => Budget::default(),
+        };
+        Budget {
+            deadline: self.deadline,
+            ..budget
+        }
+    }
+}
+
 /// Takes a snapshot. Without the privileges for BPF it reads `/proc`, for which being the same user may be enough; then
 /// only `pids` can be looked at.
 ///
 /// # Errors
 /// Neither way is open.
-pub fn snapshot(features: &Features, watch: &Watch, stacks: bool) -> Result<Snapshot, PlaneError> {
+pub fn snapshot(
+    features: &Features,
+    watch: &Watch,
+    options: &SnapshotOptions,
+) -> Result<Snapshot, PlaneError> {
     let taken_at = SystemTime::now();
-    let config = config(
+    let config = configure(
         features,
         &Options {
             watch: watch.clone(),
@@ -285,8 +320,9 @@ pub fn snapshot(features: &Features, watch: &Watch, stacks: bool) -> Result<Snap
                     })
                     .collect();
                 let again = || plane.census().unwrap_or_default();
+                let budget = options.budget(seen.len());
                 return Ok(report::snapshot::build(
-                    &seen, again, plan, taken_at, stacks,
+                    &seen, again, plan, taken_at, &budget,
                 ));
             }
             Err(error) => PlaneError::Map {
@@ -323,8 +359,9 @@ pub fn snapshot(features: &Features, watch: &Watch, stacks: bool) -> Result<Snap
         })
         .collect();
     let again = || proc_census(watch).0;
+    let budget = options.budget(seen.len());
     Ok(report::snapshot::build(
-        &seen, again, plan, taken_at, stacks,
+        &seen, again, plan, taken_at, &budget,
     ))
 }
 
@@ -348,26 +385,9 @@ fn proc_census(watch: &Watch) -> (Vec<Task>, Option<io::Error>) {
     (tasks, refused)
 }
 
-/// Window in which some holds of each lock are measured: below a thousand hand-offs a second all are, above it measuring
-/// costs next to nothing.
-const HOLD_WINDOW_NS: u64 = PER_WINDOW * 1_000_000;
-
-fn config(features: &Features, options: &Options) -> Config {
-    let mut config = Config {
-        self_tgid: std::process::id(),
-        has_task_regs: features.task_regs.into(),
-        sampling: options.sample_interval.is_some().into(),
-        sample_interval_ns: options.sample_interval.map_or(0, |interval| {
-            u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX)
-        }),
-        hold_window_ns: HOLD_WINDOW_NS,
-        task: features
-            .task
-            .as_ref()
-            .map_or_else(|_| unknown_offsets(), |offsets| *offsets),
-        kernel_stack_bytes: KERNEL_STACK_BYTES,
-        ..Config::default()
-    };
+fn configure(features: &Features, options: &Options) -> Config {
+    let mut config = config::base(features, options.sample_interval);
+    config.measure_holds = 1;
     match &options.watch {
         Watch::All => config.target_mode = TARGET_ALL,
         Watch::Processes(pids) => match pids.as_slice() {
@@ -398,24 +418,4 @@ fn config(features: &Features, options: &Options) -> Config {
         }
     }
     config
-}
-
-const fn unknown_offsets() -> TaskOffsets {
-    use holdup_abi::config::NO_OFFSET;
-    TaskOffsets {
-        pid: NO_OFFSET,
-        tgid: NO_OFFSET,
-        state: NO_OFFSET,
-        group_leader: NO_OFFSET,
-        start_time: NO_OFFSET,
-        self_exec_id: NO_OFFSET,
-        mm: NO_OFFSET,
-        comm: NO_OFFSET,
-        last_arrival: NO_OFFSET,
-        run_total: NO_OFFSET,
-        run_before: NO_OFFSET,
-        stack: NO_OFFSET,
-        run_delay: NO_OFFSET,
-        sleeps: NO_OFFSET,
-    }
 }

@@ -81,6 +81,7 @@ fn saved_reports_are_shown_in_every_format() {
     for (document, table) in [
         ("capture.json", "capture.txt"),
         ("snapshot.json", "snapshot.txt"),
+        ("bundle.json", "bundle.txt"),
     ] {
         let file = golden(document);
         let shown = |format: &str| {
@@ -97,12 +98,52 @@ fn saved_reports_are_shown_in_every_format() {
         assert_eq!(shown("table"), std::fs::read(golden(table)).unwrap());
         assert_eq!(shown("json"), std::fs::read(&file).unwrap());
         assert_eq!(shown("pprof")[..2], [0x1f, 0x8b]);
-        let folded = golden(&table.replace(".txt", ".folded"));
+        // The stacks of a bundle are those of its snapshot.
+        let folded = golden(
+            &table
+                .replace(".txt", ".folded")
+                .replace("bundle", "snapshot"),
+        );
         assert_eq!(shown("folded"), std::fs::read(folded).unwrap());
         assert!(shown("svg").starts_with(b"<?xml"));
         assert!(shown("html").starts_with(b"<!DOCTYPE html>"));
         assert!(shown("dot").starts_with(b"digraph holdup {"));
     }
+}
+
+#[test]
+fn comparing_finds_what_it_was_asked_for() {
+    let (before, after) = (golden("snapshot.json"), golden("capture.json"));
+    let diff = |more: &str| {
+        let (before, after) = (before.display(), after.display());
+        run(&format!("diff {before} {after} {more}"))
+    };
+    // Three threads waited at one moment, and 22 on average while it was recorded.
+    let (status, stdout, stderr) = diff("");
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    assert!(stdout.starts_with("holdup diff: snapshot of "), "{stdout}");
+    assert!(
+        stdout.contains("\nworse   mutex        pool_lock "),
+        "{stdout}"
+    );
+    assert_eq!(diff("--fail-on worse:10").0, 3);
+    let (status, stdout, _) = diff("--fail-on worse:10 --format json");
+    assert_eq!(status, 3);
+    assert!(
+        stdout.contains("\"schema\": \"holdup.diff/v1\""),
+        "{stdout}"
+    );
+    let (status, _, stderr) = diff("--fail-on better:10");
+    assert_eq!(status, 2);
+    assert!(stderr.contains("not worse:PERCENT"), "{stderr}");
+    let same = run(&format!("diff {0} {0} --fail-on worse:0", after.display()));
+    assert_eq!(same.0, 0, "{}", same.1);
+    let (status, _, stderr) = run(&format!("diff {} /nonexistent", after.display()));
+    assert_eq!(status, 1);
+    assert!(
+        stderr.starts_with("holdup: cannot read /nonexistent: "),
+        "{stderr}"
+    );
 }
 
 #[test]

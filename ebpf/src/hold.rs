@@ -20,6 +20,9 @@ use crate::{
 /// The current thread was released from its wait for `slot`.
 #[inline(always)]
 pub fn begin(thread: &mut Thread, slot: u32, now_ns: u64) {
+    if config!(measure_holds) == 0 {
+        return;
+    }
     let Some(holds) = HOLDS.get_ptr_mut(slot) else {
         lost(Counter::Internal);
         return;
@@ -60,7 +63,7 @@ fn follow(thread: &mut Thread, slot: u32, now_ns: u64) {
 /// The current thread waits for `slot`: it does not hold that any more, whoever told of its release.
 #[inline(always)]
 pub fn forget(thread: &mut Thread, slot: u32) {
-    if thread.holding != 0 {
+    if config!(measure_holds) == 1 && thread.holding != 0 {
         for index in 0..MAX_HELD {
             if thread.held[index].slot == slot {
                 thread.holding &= !(1 << index);
@@ -69,17 +72,20 @@ pub fn forget(thread: &mut Thread, slot: u32) {
     }
 }
 
-/// The current thread wakes waiters of `slot`. Returns whether it slept since it got the lock, if it had to wait for it
+/// The current thread wakes waiters of `slot`, which belongs to its lock since `born_ns`. Returns whether it slept since it got the lock, if it had to wait for it
 /// and this hold was followed.
 #[inline(always)]
-pub fn end(thread: &mut Thread, slot: u32) -> Option<bool> {
+pub fn end(thread: &mut Thread, slot: u32, born_ns: u64) -> Option<bool> {
     let mut slept = None;
-    if thread.holding != 0 {
+    if config!(measure_holds) == 1 && thread.holding != 0 {
         for index in 0..MAX_HELD {
             let held = thread.held[index];
             if thread.holding & (1 << index) != 0 && held.slot == slot {
                 thread.holding &= !(1 << index);
-                slept = Some(account(&held));
+                // What it held may have been the slot's last lock.
+                if held.since_ns >= born_ns {
+                    slept = Some(account(&held));
+                }
             }
         }
     }
@@ -118,6 +124,9 @@ fn account(held: &Held) -> bool {
 /// Somebody waits for `slot`, and nobody did before.
 #[inline(always)]
 pub fn contended(slot: u32, now_ns: u64) {
+    if config!(measure_holds) == 0 {
+        return;
+    }
     let Some(holds) = HOLDS.get_ptr_mut(slot) else {
         lost(Counter::Internal);
         return;
@@ -130,7 +139,7 @@ pub fn contended(slot: u32, now_ns: u64) {
 /// those who had to wait. Looked at once in a tick of the kernel's clock at most.
 #[inline(always)]
 pub fn release(source: Source, thread: &Thread, slot: u32, lock: *const Lock, slept: Option<bool>) {
-    if config!(sampling) == 0 {
+    if config!(sampling) == 0 || config!(measure_holds) == 0 {
         return;
     }
     let Some(holds) = HOLDS.get_ptr_mut(slot) else {

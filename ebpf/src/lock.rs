@@ -1,7 +1,8 @@
 //! The table of locks: finding a slot, and the statistics in it.
 
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use holdup_abi::{
-    lock::{BUCKETS, Lock, LockKey, NO_SLOT, bucket},
+    lock::{BUCKETS, Lock, LockKey, NO_SLOT, RETIRED, WITHOUT_DETAIL, bucket},
     thread::Thread,
 };
 
@@ -15,17 +16,32 @@ const EAGAIN: i64 = -11;
 const ETIMEDOUT: i64 = -110;
 const EINTR: i64 = -4;
 
-/// The lock in `slot` if that slot (still) belongs to `key`.
+/// The lock in `slot` if that slot (still) belongs to `key` and may be used anew: it is not [`RETIRED`].
 #[inline(always)]
 pub fn in_slot(slot: u32, key: &LockKey) -> Option<*mut Lock> {
+    with_mask(slot, key, u32::MAX)
+}
+
+/// The same for who was told of the slot by [`LOCK_SLOTS`] just now, or waits in it: the agent does not take a slot back
+/// from under them. See `watch::reclaim` there.
+#[inline(always)]
+pub fn even_retired(slot: u32, key: &LockKey) -> Option<*mut Lock> {
+    with_mask(slot, key, !RETIRED)
+}
+
+#[inline(always)]
+fn with_mask(slot: u32, key: &LockKey, mask: u32) -> Option<*mut Lock> {
     if slot == NO_SLOT {
         return None;
     }
     let lock = LOCKS.get_ptr_mut(slot)?;
-    // SAFETY: a live array element.
-    let owner = unsafe { &(*lock).key };
-    (owner.address == key.address && owner.tgid == key.tgid && owner.generation == key.generation)
-        .then_some(lock)
+    // SAFETY: a live array element. Volatile, since the agent may be retiring it.
+    let (address, tgid, generation) = unsafe {
+        let owner = &raw const (*lock).key;
+        let tgid = core::ptr::read_volatile(&raw const (*owner).tgid);
+        ((*owner).address, tgid & mask, (*owner).generation)
+    };
+    (address == key.address && tgid == key.tgid && generation == key.generation).then_some(lock)
 }
 
 /// Slot of a lock that somebody has waited on.
@@ -38,7 +54,9 @@ pub fn find(key: &LockKey) -> Option<u32> {
 /// Slot of a lock, made on first use. [`NO_SLOT`]: the table is full.
 #[inline(never)]
 pub fn find_or_create(key: &LockKey) -> u32 {
-    if let Some(slot) = find(key) {
+    if let Some(slot) = find(key)
+        && even_retired(slot, key).is_some()
+    {
         return slot;
     }
     let Ok(Some(slot)) = FREE_SLOTS.pop() else {
@@ -48,8 +66,12 @@ pub fn find_or_create(key: &LockKey) -> u32 {
         lost(Counter::Internal);
         return NO_SLOT;
     };
-    // SAFETY: the slot came out of the queue, so nobody else has it; the agent put it there zeroed.
-    unsafe { (*lock).key = *key };
+    // SAFETY: the slot came out of the queue, so nobody else has it; the agent put it there zeroed. A helper without
+    // arguments.
+    unsafe {
+        (*lock).born_ns = bpf_ktime_get_ns();
+        (*lock).key = *key;
+    }
     if LOCK_SLOTS.insert(key, slot, NOEXIST).is_err() {
         // SAFETY: as above. Another processor was first, or the hash is full: give the slot back.
         unsafe {
@@ -67,12 +89,12 @@ pub fn find_or_create(key: &LockKey) -> u32 {
     slot
 }
 
-/// Counts a waiter in. Returns whether it is the only one.
+/// Counts a waiter in. Returns how many there are.
 ///
 /// # Safety
 /// `lock` is a live element of [`LOCKS`].
 #[inline(always)]
-pub unsafe fn enter(lock: *mut Lock) -> bool {
+pub unsafe fn enter(lock: *mut Lock) -> u64 {
     // SAFETY: the caller's promise.
     unsafe {
         add(&raw mut (*lock).waiters, 1);
@@ -87,7 +109,7 @@ pub unsafe fn enter(lock: *mut Lock) -> bool {
                 break;
             }
         }
-        waiters == 1
+        waiters
     }
 }
 
@@ -99,7 +121,7 @@ pub fn take_back(thread: &Thread) {
         tgid: thread.tgid,
         generation: thread.generation,
     };
-    if let Some(lock) = in_slot(thread.slot, &key) {
+    if let Some(lock) = even_retired(thread.slot, &key) {
         // SAFETY: a live element of the array, entered when the wait was put on record.
         unsafe { add(&raw mut (*lock).waiters, u64::MAX) };
     } else {
@@ -136,7 +158,7 @@ pub unsafe fn leave(lock: *mut Lock, tid: u32, result: i64, duration_ns: u64, no
             (*lock).max_ns = duration_ns;
         }
         let index = bucket(duration_ns);
-        if index < BUCKETS {
+        if index < BUCKETS && (*lock).flags & WITHOUT_DETAIL == 0 {
             add((&raw mut (*lock).histogram).cast::<u64>().add(index), 1);
         }
     }

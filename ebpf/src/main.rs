@@ -1,7 +1,7 @@
 //! The kernel side of holdup: futex waits, wakes and the life cycle of threads, accounted per lock.
 //!
-//! Path of an event: [`probe`] (hook and its arguments) -> [`filter`] -> [`wait`] or [`wake`] -> [`lock`] (statistics)
-//! and, for a few, [`sample`] -> ring buffer. Loss goes through [`count`] only.
+//! Path of an event: [`probe`] (hook and its arguments) -> [`filter`] -> [`wait`], [`settle`] or [`wake`] -> [`lock`]
+//! (statistics) and, for a few, [`sample`] or [`tell`] -> ring buffer. Loss goes through [`count`] only.
 #![no_std]
 #![no_main]
 // For the atomic addition in `count`.
@@ -15,7 +15,9 @@ mod maps;
 mod probe;
 mod regs;
 mod sample;
+mod settle;
 mod task;
+mod tell;
 mod thread;
 mod wait;
 mod wake;

@@ -57,6 +57,8 @@ pub static CONFIG: Config = Config {
     },
     kernel_stack_bytes: 0,
     thread_mask: 0,
+    measure_holds: 0,
+    waiters_threshold: 0,
 };
 
 /// Reads one field of [`CONFIG`].

@@ -1,13 +1,14 @@
-//! Samples: registers and a piece of the user stack, for the agent to unwind. The only door to the ring buffer.
+//! Samples: registers and a piece of the user stack, for the agent to unwind.
 
 use aya_ebpf::helpers::generated::{
     bpf_get_current_comm, bpf_get_stack, bpf_probe_read_user, bpf_ringbuf_output,
 };
 use core::ffi::c_void;
 use holdup_abi::{
+    config::{CONTROL_LEAVE_OUT, LEAVE_OUT_SAMPLES, LEAVE_OUT_STACKS},
     lock::Lock,
     record::{
-        STACK_ADDRESSES, STACK_BYTES, STACK_MEMORY, WAIT_END, WAIT_SAMPLE, WaitEnd, WaitSample,
+        STACK_ADDRESSES, STACK_BYTES, STACK_MEMORY, WAIT_SAMPLE, WaitSample,
     },
     thread::{SAMPLED, Thread},
 };
@@ -45,6 +46,22 @@ pub struct Event {
     pub since_ns: u64,
     pub held_ns: u64,
     pub off_cpu: u32,
+}
+
+/// Whether a wait on this word is to be sampled: none was for a while. The next one is due later.
+///
+/// # Safety
+/// `lock` is a live element of the lock array.
+#[inline(always)]
+pub unsafe fn is_due(lock: *mut Lock, now_ns: u64) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let due = now_ns >= (*lock).next_sample_ns;
+        if due {
+            (*lock).next_sample_ns = now_ns.wrapping_add(config!(sample_interval_ns));
+        }
+        due && task::control(CONTROL_LEAVE_OUT) & LEAVE_OUT_SAMPLES == 0
+    }
 }
 
 /// Sends a sample of the current thread's wait, which begins or has just ended.
@@ -98,12 +115,13 @@ pub fn emit(source: Source, thread: &Thread, event: &Event) -> bool {
     };
     // SAFETY: the buffer is 16 bytes long.
     unsafe { bpf_get_current_comm(head.comm.as_mut_ptr().cast(), 16) };
-    let length = if config!(has_task_regs) == 1 {
-        copy_stack(scratch)
-    } else {
-        walk_stack(source, scratch)
+    let wanted = task::control(CONTROL_LEAVE_OUT) & LEAVE_OUT_STACKS == 0;
+    let length = match (wanted, config!(has_task_regs)) {
+        (false, _) => 0,
+        (true, 1) => copy_stack(scratch),
+        (true, _) => walk_stack(source, scratch),
     };
-    if length == 0 {
+    if wanted && length == 0 {
         lost(Counter::StackUnreadable);
     }
     scratch.head.stack_bytes = length as u32;
@@ -169,26 +187,5 @@ fn walk_stack(source: Source, scratch: &mut Scratch) -> u64 {
         0
     } else {
         (written as u64).min((FALLBACK_FRAMES * 8) as u64)
-    }
-}
-
-/// Reports the end of a sampled wait, so that time can be shared out among call paths and between the lock and the
-/// scheduler.
-#[inline(never)]
-pub fn end(thread: &Thread, result: i64, duration_ns: u64) {
-    let run_delay_ns = match thread.run_delay_ns {
-        u64::MAX => u64::MAX,
-        before => task::run_delay_ns().saturating_sub(before),
-    };
-    let end = WaitEnd {
-        kind: WAIT_END,
-        tid: thread.tid,
-        since_ns: thread.since_ns,
-        duration_ns,
-        run_delay_ns,
-        result,
-    };
-    if SAMPLES.output::<WaitEnd>(end, 0).is_err() {
-        lost(Counter::EndRingFull);
     }
 }

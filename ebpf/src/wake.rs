@@ -47,7 +47,8 @@ pub fn wake(source: Source, address: u64, requeue: bool) {
             lock
         }
     };
-    let slept = hold::end(thread, thread.wake_slot);
+    // SAFETY: `lock` is a live element of the array.
+    let slept = hold::end(thread, thread.wake_slot, unsafe { (*lock).born_ns });
     // SAFETY: `lock` is a live element of the array.
     unsafe {
         // It passes on what it was given, also when nobody waits for it.

@@ -1,10 +1,12 @@
 //! End-to-end tests of `holdup`: real programs, real eBPF, exact numbers. How they work: [`holdup_tests`].
 
 mod across;
+mod agent;
 mod bootstrap;
 mod browser;
 mod command;
 mod concurrent;
+mod deploy;
 mod doctor;
 mod errors;
 mod explain;

@@ -7,9 +7,11 @@
 //!   - the number after `-p` becomes the process id of a program whose threads are parked,
 //!   - the name after `--comm` becomes that program's,
 //!   - `./server` and what follows it becomes a program that waits a little and exits with status 0,
+//!   - the number after `wedged -p` becomes the process id of the test itself, which nothing holds up,
 //!   - times after `-d` become one second (`record` without `-d` and without a program gets one),
 //!   - `-o FILE` and the file of `show` are left alone: commands run in the order of the README, so it must save a report
-//!     before it shows one;
+//!     before it shows one,
+//!   - `agent` gets a port and a folder of its own, and is ended once it is ready;
 //! - `cargo xtask NAME ...`: `.ci/run` must run `cargo xtask NAME`, maybe on a smaller scale;
 //! - `cargo build ...`: what every user does first; the program under test was built so.
 //!
@@ -21,6 +23,7 @@ use std::{fs, path::Path, path::PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use holdup_tests::{
     Workload,
+    agent::Agent,
     holdup::{self, Finished},
     scratch::Scratch,
     toolchain::{Build, build},
@@ -114,6 +117,9 @@ impl Stage {
                 return Ok(filled);
             }
             let ours = match filled.last().map(String::as_str) {
+                Some("-p") if filled.first().is_some_and(|word| word == "wedged") => {
+                    std::process::id().to_string()
+                }
                 Some("-p") => self.wedged.pid_text(),
                 Some("--comm") => self.comm()?,
                 Some("-d") => DURATION.to_owned(),
@@ -131,6 +137,11 @@ impl Stage {
     fn comm(&self) -> Result<String> {
         let comm = fs::read_to_string(format!("/proc/{}/comm", self.wedged.pid()))?;
         Ok(comm.trim_end().to_owned())
+    }
+
+    /// An agent that is told nothing ends when it is told to.
+    fn run_agent(&self) -> Result<()> {
+        Agent::start("")?.stop().map(drop)
     }
 
     fn run(&self, words: &[String]) -> Result<Finished> {
@@ -166,6 +177,10 @@ fn every_command_works() -> Result<()> {
         let line = words.join(" ");
         let split: Vec<&str> = words.iter().map(String::as_str).collect();
         match split.as_slice() {
+            ["holdup", "agent"] => {
+                stage.run_agent().with_context(|| line.clone())?;
+                run.push("agent");
+            }
             ["holdup", subcommand, ..] => {
                 let words = words.get(1..).unwrap_or_default();
                 let finished = stage.run(words).with_context(|| line.clone())?;
@@ -180,7 +195,9 @@ fn every_command_works() -> Result<()> {
             _ => bail!("nobody knows whether this works: {line}"),
         }
     }
-    for subcommand in ["record", "snapshot", "show", "doctor"] {
+    for subcommand in [
+        "record", "snapshot", "show", "diff", "doctor", "agent", "wedged",
+    ] {
         ensure!(
             run.contains(&subcommand),
             "the README shows no holdup {subcommand}"

@@ -34,6 +34,28 @@ pub fn binary() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The statically linked binary that goes into containers: `$HOLDUP_STATIC_BIN`, else the one that xtask built.
+///
+/// # Errors
+/// When it is not there.
+pub fn static_binary() -> Result<PathBuf> {
+    let path = match env::var_os("HOLDUP_STATIC_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => {
+            let target = format!("{}-unknown-linux-gnu", env::consts::ARCH);
+            let built = scratch::target_dir()?.join("vm/build").join(target);
+            built.join("release/holdup")
+        }
+    };
+    if !path.is_file() {
+        bail!(
+            "there is no static binary at {}: build it with `cargo xtask dist`",
+            path.display()
+        );
+    }
+    Ok(path)
+}
+
 /// A command that will run the product.
 ///
 /// # Errors

@@ -26,12 +26,16 @@
 //! - [`toolchain`]: compiles workloads, with and without frame pointers, stripped, static, ...
 //! - [`workload`]: starts them and talks to them
 //! - [`heartbeat`], [`control`]: whether holdup stopped or slowed them, and not the machine
-//! - [`holdup`]: runs the product
+//! - [`holdup`], [`agent`]: run the product
+//! - [`http`]: asks it
 //! - [`report`]: reads its JSON as a foreign program would, from the documentation and not from the product's types
 //! - [`pprof`]: reads its profiles
 //! - [`browser`]: shows its HTML to a browser
+//! - [`podman`]: runs it in containers
+//! - [`python`]: reads its YAML
 //! - [`cgroup`], [`scratch`], [`child`]: what tests make and must clean up
 
+pub mod agent;
 pub mod browser;
 pub mod cgroup;
 pub mod child;
@@ -39,11 +43,16 @@ pub mod control;
 pub mod go;
 pub mod heartbeat;
 pub mod holdup;
+pub mod http;
+pub mod podman;
 pub mod pprof;
+pub mod python;
+pub mod receiver;
 pub mod report;
 pub mod scratch;
 pub mod toolchain;
 pub mod workload;
 
+pub use agent::Agent;
 pub use holdup::Recording;
 pub use workload::Workload;

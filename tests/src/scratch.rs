@@ -22,15 +22,21 @@ pub fn profile_dir() -> Result<PathBuf> {
         .to_owned())
 }
 
+/// Cargo's target directory, which also has what `cargo xtask` makes.
+///
+/// # Errors
+/// As [`profile_dir`].
+pub fn target_dir() -> Result<PathBuf> {
+    let dir = profile_dir()?;
+    Ok(dir.parent().context("no target directory")?.to_owned())
+}
+
 /// Directory for what tests build and keep, `target/tmp`, which is also `CARGO_TARGET_TMPDIR`.
 ///
 /// # Errors
 /// When it cannot be made.
 pub fn build_dir() -> Result<PathBuf> {
-    let dir = profile_dir()?
-        .parent()
-        .context("no target directory")?
-        .join("tmp");
+    let dir = target_dir()?.join("tmp");
     fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
     Ok(dir)
 }

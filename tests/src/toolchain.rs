@@ -43,6 +43,10 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("unshare", "util-linux"),
     ("setpriv", "util-linux"),
     ("chromium-headless-shell", "chromium-headless-shell"),
+    ("podman", "podman"),
+    ("promtool", "prometheus"),
+    ("prometheus", "prometheus"),
+    ("systemd-analyze", "systemd"),
 ];
 
 /// Directory of the workloads' sources.

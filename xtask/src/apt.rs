@@ -59,6 +59,8 @@ fn try_install(packages: &[&str]) -> Result<()> {
 fn apt_get() -> Result<Command> {
     let mut command = shell::as_root("apt-get")?;
     command.env("DEBIAN_FRONTEND", "noninteractive");
+    // Single-user mode, as far as packages ask: their services are not started.
+    command.env("RUNLEVEL", "1");
     Ok(command)
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::shell;
+use crate::{shell, test};
 
 /// Run the property tests of everything that reads hostile input with many more cases
 #[derive(clap::Args)]
@@ -19,6 +19,7 @@ pub struct Args {
 
 /// Runs the unit and property tests of the libraries.
 pub fn run(args: &Args) -> Result<()> {
+    test::install_packages()?;
     let mut test = shell::cargo();
     test.args(["test", "--lib", "-p", "holdup", "-p", "holdup-abi"]);
     if !args.debug {

@@ -2,6 +2,7 @@
 
 mod apt;
 mod paths;
+mod pip;
 mod shell;
 mod ui;
 
@@ -11,6 +12,7 @@ mod bench;
 mod build_ebpf;
 mod compiler;
 mod demo;
+mod dist;
 mod fuzz;
 mod go;
 mod object_file;
@@ -40,6 +42,7 @@ enum Command {
     Test(test::Args),
     Bench(bench::Args),
     Fuzz(fuzz::Args),
+    Dist(dist::Args),
     GoLayout(go::Args),
     Vm(vm::Args),
     #[command(hide = true)]
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Dist(args) => dist::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::GoLayout(args) => go::run(&args),
         Command::Vm(args) => vm::run(&args),

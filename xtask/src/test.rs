@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{apt, go, paths, shell, ui};
+use crate::{apt, dist, go, paths, pip, shell, ui};
 
 /// Install what the tests need, then run them all: unit, property and end-to-end tests, these as root on real eBPF
 #[derive(clap::Args)]
@@ -21,15 +21,26 @@ pub struct Args {
 /// Runs the tests and ends with the sums over all test programs.
 pub fn run(args: &Args) -> Result<()> {
     install_packages()?;
-    go::install_for_tests()?;
+    let is_package = |word: &String| word.starts_with("-p") || word.starts_with("--package");
+    let has_choice = args.arguments.iter().any(is_package);
+    if !has_choice
+        || args
+            .arguments
+            .iter()
+            .any(|word| word.ends_with("holdup-tests"))
+    {
+        pip::install(&paths::root().join("tests/requirements.txt"))?;
+        go::install_for_tests()?;
+        // For the container image.
+        dist::build(dist::PACKAGES)?;
+    }
     let mut tests = shell::cargo();
     // End-to-end tests start the agent and the workloads, which are programs of other packages.
     shell::run(tests.args(["build", "--workspace", "--bins"]))?;
 
     let mut tests = shell::cargo();
     tests.args(["test", "--no-fail-fast"]);
-    let is_package = |word: &String| word.starts_with("-p") || word.starts_with("--package");
-    if !args.arguments.iter().any(is_package) {
+    if !has_choice {
         tests.arg("--workspace");
     }
     tests.args(&args.arguments);
@@ -64,7 +75,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// Installs what the tests name as needed in `tests/packages.txt`: one package a word, comments after `#`.
-fn install_packages() -> Result<()> {
+pub fn install_packages() -> Result<()> {
     let list = paths::root().join("tests/packages.txt");
     let text = match fs::read_to_string(&list) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),

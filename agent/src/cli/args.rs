@@ -1,12 +1,12 @@
 //! What was typed. Nothing here decides anything: [`super::config`] does.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 use super::{
     config::{Limits, Recording, ReportOptions},
-    values::{Size, Time},
+    values::{Size, Time, Worse},
 };
 use crate::sink::Format;
 
@@ -18,6 +18,9 @@ Examples:
   holdup record -d 30s --format svg -o wait.svg -- ./server --port 8080
   holdup snapshot -p 4242             who is blocked right now, and who holds it
   holdup show pg.json --format pprof -o pg.pb.gz
+  holdup agent                        watch the node, serve 127.0.0.1:9748
+  holdup wedged -p 4242               is it held up? status 3 says yes
+  holdup diff before.json after.json --fail-on worse:20
   holdup doctor                       what works here, and what it costs
 
 Exit status:
@@ -42,10 +45,16 @@ pub enum Command {
     Record(RecordArgs),
     /// Report what is blocked right now, and who holds it
     Snapshot(SnapshotArgs),
+    /// Watch the node: metrics, incidents with evidence, alerts
+    Agent(AgentArgs),
+    /// Say by the exit status whether a process is held up
+    Wedged(WedgedArgs),
     /// Say what this kernel and these privileges allow, and what it costs
     Doctor(DoctorArgs),
     /// Show a saved JSON report in another format
     Show(ShowArgs),
+    /// Compare two saved JSON reports: what is new, gone, worse, better
+    Diff(DiffArgs),
 }
 
 /// Which processes.
@@ -156,6 +165,58 @@ pub struct SnapshotArgs {
     pub report: ReportArgs,
 }
 
+/// `holdup agent`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct AgentArgs {
+    /// Read the configuration from FILE (TOML); without one, the defaults hold
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Serve HTTP at this address and port [default: 127.0.0.1:9748]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// Keep snapshots of incidents in this directory
+    /// [default: /var/lib/holdup]
+    #[arg(long, value_name = "DIR")]
+    pub snapshot_dir: Option<PathBuf>,
+    /// default, or none: attach nothing and only count parked threads, at no
+    /// cost to the watched programs
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "WHAT")]
+    pub probe: Option<ProbeChoice>,
+    /// Check the configuration, say `ok` or what is wrong with it, and end
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// What the agent attaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProbeChoice {
+    /// Hooks on the contended path.
+    Default,
+    /// No hook.
+    None,
+}
+
+/// `holdup wedged`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    override_usage = "holdup wedged [OPTIONS] TARGET",
+    after_help = "\
+Exit status:
+  0 healthy, or it cannot be told; 3 wedged; 1, 2, 4 nothing was looked at.
+  A liveness probe must fail on 3 only."
+)]
+pub struct WedgedArgs {
+    /// Which processes.
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// What is not known by then cannot be told
+    #[arg(long, value_name = "TIME", default_value_t = Time(Duration::from_secs(5)))]
+    pub timeout: Time,
+    /// Take thresholds and rules from this configuration of the agent
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
 /// `holdup doctor`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct DoctorArgs {
@@ -180,10 +241,50 @@ pub enum DoctorFormat {
 /// `holdup show`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ShowArgs {
-    /// A report that was written with --format json
+    /// A report that was written with --format json, or a snapshot of the agent
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// How to report.
     #[command(flatten)]
     pub report: ReportArgs,
+}
+
+/// `holdup diff`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DiffArgs {
+    /// A report that was written with --format json, or a snapshot of the agent
+    #[arg(value_name = "BEFORE")]
+    pub before: PathBuf,
+    /// Another one, of the same or another kind
+    #[arg(value_name = "AFTER")]
+    pub after: PathBuf,
+    /// Exit with 3 when a lock has become worse by more than so many percent,
+    /// or is new
+    #[arg(long, value_name = "worse:PERCENT")]
+    pub fail_on: Option<Worse>,
+    /// Write the comparison to FILE instead of standard output
+    #[arg(short, long, value_name = "FILE", help_heading = "Report")]
+    pub output: Option<PathBuf>,
+    /// table or json
+    #[arg(
+        long,
+        value_enum,
+        hide_possible_values = true,
+        default_value_t = DiffFormat::default(),
+        help_heading = "Report"
+    )]
+    pub format: DiffFormat,
+    /// Most rows of a table
+    #[arg(long, value_name = "N", default_value_t = ReportOptions::default().top, help_heading = "Report")]
+    pub top: usize,
+}
+
+/// How `holdup diff` writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DiffFormat {
+    /// For people
+    #[default]
+    Table,
+    /// For programs
+    Json,
 }

@@ -1,19 +1,21 @@
 //! What will be done: validated, and the one source of defaults.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     args::{
-        Args, Command, DoctorArgs, DoctorFormat, LimitArgs, RecordArgs, ReportArgs, ShowArgs,
-        SnapshotArgs, TargetArgs,
+        AgentArgs, Args, Command, DiffArgs, DiffFormat, DoctorArgs, DoctorFormat, LimitArgs,
+        ProbeChoice, RecordArgs, ReportArgs, ShowArgs, SnapshotArgs, TargetArgs, WedgedArgs,
     },
     exit::Error,
-    values::{Size, Time},
+    values::{Size, Time, Worse},
 };
 use crate::sink::Format;
 
 /// Longest recording: a forgotten one must end.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longest look of `holdup wedged`.
+const MAX_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// Longest time between samples; more would leave locks without a stack.
 const MAX_SAMPLE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// Most threads and locks: the kernel's limit on thread ids.
@@ -34,10 +36,16 @@ pub enum Config {
     Record(RecordConfig),
     /// `holdup snapshot`.
     Snapshot(SnapshotConfig),
+    /// `holdup agent`.
+    Agent(AgentConfig),
+    /// `holdup wedged`.
+    Wedged(WedgedConfig),
     /// `holdup doctor`.
     Doctor(DoctorConfig),
     /// `holdup show`.
     Show(ShowConfig),
+    /// `holdup diff`.
+    Diff(DiffConfig),
 }
 
 /// Which processes, as asked; [`super::target::resolve`] finds them.
@@ -147,6 +155,32 @@ pub struct SnapshotConfig {
     pub report: ReportOptions,
 }
 
+/// `holdup agent`. What is given here goes before what the file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentConfig {
+    /// Configuration file.
+    pub file: Option<PathBuf>,
+    /// Where to serve HTTP.
+    pub listen: Option<SocketAddr>,
+    /// Where to keep snapshots.
+    pub snapshot_dir: Option<PathBuf>,
+    /// What to attach.
+    pub probe: Option<ProbeChoice>,
+    /// Only check the configuration.
+    pub check: bool,
+}
+
+/// `holdup wedged`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WedgedConfig {
+    /// Which processes; never [`TargetSpec::Program`].
+    pub target: TargetSpec,
+    /// When to give up.
+    pub timeout: Duration,
+    /// The agent's configuration file.
+    pub file: Option<PathBuf>,
+}
+
 /// `holdup doctor`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DoctorConfig {
@@ -165,6 +199,19 @@ pub struct ShowConfig {
     pub report: ReportOptions,
 }
 
+/// `holdup diff`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiffConfig {
+    /// The saved report to compare with.
+    pub before: PathBuf,
+    /// The other one.
+    pub after: PathBuf,
+    /// Percent by which a lock may become worse; `None` when that is nobody's concern.
+    pub worse: Option<u32>,
+    /// How to report: as a table or as JSON.
+    pub report: ReportOptions,
+}
+
 impl TryFrom<Args> for Config {
     type Error = Error;
 
@@ -172,6 +219,8 @@ impl TryFrom<Args> for Config {
         Ok(match args.command {
             Command::Record(args) => Self::Record(record(args)?),
             Command::Snapshot(args) => Self::Snapshot(snapshot(args)?),
+            Command::Agent(args) => Self::Agent(agent(args)),
+            Command::Wedged(args) => Self::Wedged(wedged(args)?),
             Command::Doctor(DoctorArgs { format, limits }) => Self::Doctor(DoctorConfig {
                 format,
                 limits: self::limits(&limits)?,
@@ -180,6 +229,7 @@ impl TryFrom<Args> for Config {
                 file,
                 report: self::report(report)?,
             }),
+            Command::Diff(args) => Self::Diff(diff(args)?),
         })
     }
 }
@@ -224,6 +274,61 @@ fn snapshot(args: SnapshotArgs) -> Result<SnapshotConfig, Error> {
         target: self::target("snapshot", target, Vec::new())?,
         stacks: !no_stacks,
         report: self::report(report)?,
+    })
+}
+
+fn agent(args: AgentArgs) -> AgentConfig {
+    let AgentArgs {
+        config,
+        listen,
+        snapshot_dir,
+        probe,
+        check,
+    } = args;
+    AgentConfig {
+        file: config,
+        listen,
+        snapshot_dir,
+        probe,
+        check,
+    }
+}
+
+fn wedged(args: WedgedArgs) -> Result<WedgedConfig, Error> {
+    let WedgedArgs {
+        target,
+        timeout,
+        config,
+    } = args;
+    Ok(WedgedConfig {
+        target: self::target("wedged", target, Vec::new())?,
+        timeout: within("--timeout", timeout, MAX_TIMEOUT)?,
+        file: config,
+    })
+}
+
+fn diff(args: DiffArgs) -> Result<DiffConfig, Error> {
+    let DiffArgs {
+        before,
+        after,
+        fail_on,
+        output,
+        format,
+        top,
+    } = args;
+    let format = match format {
+        DiffFormat::Table => Format::Table,
+        DiffFormat::Json => Format::Json,
+    };
+    Ok(DiffConfig {
+        before,
+        after,
+        worse: fail_on.map(|Worse(percent)| percent),
+        report: report(ReportArgs {
+            output,
+            format,
+            top,
+        })?,
     })
 }
 

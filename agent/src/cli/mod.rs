@@ -1,9 +1,11 @@
 //! The command line: what was typed ([`args`]) becomes what will be done ([`config`]), which one file per subcommand
 //! then does.
 
+pub mod agent;
 pub mod args;
 pub mod child;
 pub mod config;
+pub mod diff;
 pub mod doctor;
 pub mod exit;
 pub mod output;
@@ -13,6 +15,7 @@ pub mod snapshot;
 pub mod target;
 pub mod values;
 pub mod watch;
+pub mod wedged;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -53,8 +56,11 @@ fn dispatch(config: &Config) -> Result<Exit, Error> {
     match config {
         Config::Record(config) => record::run(config),
         Config::Snapshot(config) => snapshot::run(config),
+        Config::Agent(config) => agent::run(config),
+        Config::Wedged(config) => wedged::run(config),
         Config::Doctor(config) => doctor::run(config),
         Config::Show(config) => show::run(config),
+        Config::Diff(config) => diff::run(config),
     }
 }
 
@@ -80,7 +86,9 @@ mod tests {
         let mut command = Args::command();
         command.build();
         golden::check("help.txt", &command.render_long_help().to_string());
-        for name in ["record", "snapshot", "doctor", "show"] {
+        for name in [
+            "record", "snapshot", "agent", "wedged", "doctor", "show", "diff",
+        ] {
             let subcommand = command.find_subcommand_mut(name).unwrap();
             let help = subcommand.render_long_help().to_string();
             golden::check(&format!("help-{name}.txt"), &help);

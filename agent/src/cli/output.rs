@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{config::ReportOptions, exit::Error};
-use crate::sink::{self, Report, table};
+use crate::sink::{self, Document, Report, table};
 
 /// A destination that was found writable.
 #[derive(Debug)]
@@ -70,8 +70,24 @@ impl Output {
     /// # Errors
     /// When it cannot be rendered or written. A reader that went away (`| head`) is no error.
     pub fn report(self, report: &Report) -> Result<(), Error> {
+        let bytes = sink::render(report, self.options.format, &self.table());
+        self.write(&bytes.map_err(Error::failed)?)
+    }
+
+    /// The same with a document of any kind.
+    ///
+    /// # Errors
+    /// As [`Self::report`].
+    pub fn document(self, document: Document) -> Result<(), Error> {
+        let bytes = document.render(self.options.format, &self.table());
+        self.write(&bytes.map_err(Error::failed)?)
+    }
+
+    /// How tables are laid out for where they go.
+    #[must_use]
+    pub fn table(&self) -> table::Options {
         let terminal = matches!(self.sink, Sink::Stdout) && io::stdout().is_terminal();
-        let table = table::Options {
+        table::Options {
             width: if terminal {
                 terminal_width()
             } else {
@@ -79,9 +95,7 @@ impl Output {
             },
             colour: terminal && colours_wanted(),
             top: self.options.top,
-        };
-        let bytes = sink::render(report, self.options.format, &table).map_err(Error::failed)?;
-        self.write(&bytes)
+        }
     }
 
     /// Writes bytes and makes the file appear.

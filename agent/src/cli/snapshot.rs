@@ -6,7 +6,12 @@ use super::{
     output::Output,
     target, watch,
 };
-use crate::{pipeline, probe::feature::Features, proc::process::Proc, sink::Report};
+use crate::{
+    pipeline::{self, SnapshotOptions},
+    probe::feature::Features,
+    proc::process::Proc,
+    sink::Report,
+};
 
 /// Looks once, then reports.
 ///
@@ -17,8 +22,9 @@ pub fn run(config: &SnapshotConfig) -> Result<Exit, Error> {
     let target = target::resolve(&config.target, &Proc::default())?;
     let features = Features::detect();
     watch::check_namespace(&features)?;
-    let snapshot = pipeline::snapshot(&features, &watch::of(&target), config.stacks)
-        .map_err(watch::plane_error)?;
+    let options = SnapshotOptions::all(config.stacks);
+    let snapshot =
+        pipeline::snapshot(&features, &watch::of(&target), &options).map_err(watch::plane_error)?;
     output.report(&Report::Snapshot(snapshot))?;
     Ok(Exit::Done)
 }

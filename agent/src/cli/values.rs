@@ -70,6 +70,21 @@ impl fmt::Display for Size {
     }
 }
 
+/// `worse:20`: a lock that has become worse by more than 20 percent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Worse(pub u32);
+
+impl FromStr for Worse {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.strip_prefix("worse:")
+            .and_then(|percent| percent.strip_suffix('%').unwrap_or(percent).parse().ok())
+            .map(Self)
+            .ok_or_else(|| "not worse:PERCENT, such as worse:20".to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +105,15 @@ mod tests {
         assert!(!error("").is_empty());
         assert!(!error("-1s").is_empty());
         assert!(!error("99999999999999999999s").is_empty());
+    }
+
+    #[test]
+    fn findings() {
+        assert_eq!("worse:20".parse(), Ok(Worse(20)));
+        assert_eq!("worse:0%".parse(), Ok(Worse(0)));
+        for text in ["", "worse", "worse:", "worse:-1", "worse:x", "better:20"] {
+            assert!(text.parse::<Worse>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use holdup_abi::{
     census::Task,
     record::{
-        HOLD_SAMPLE, Regs, STACK_ADDRESSES, STACK_BYTES, STACK_MEMORY, WAIT_END, WAIT_SAMPLE,
-        WaitEnd, WaitSample,
+        CROSSING, Crossing, HOLD_SAMPLE, Regs, STACK_ADDRESSES, STACK_BYTES, STACK_MEMORY,
+        WAIT_END, WAIT_SAMPLE, WaitEnd, WaitSample,
     },
 };
 
@@ -43,6 +43,8 @@ pub enum Record<'a> {
     Hold(WaitSample, Stack<'a>),
     /// A sampled wait ended.
     End(WaitEnd),
+    /// As many threads wait for a lock as the kernel side was to call for.
+    Crossing(Crossing),
 }
 
 /// Decodes one ring buffer record.
@@ -61,6 +63,12 @@ pub fn record(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
             duration_ns: words.u64()?,
             run_delay_ns: words.u64()?,
             result: words.u64()?.cast_signed(),
+        })),
+        CROSSING => Ok(Record::Crossing(Crossing {
+            kind: CROSSING,
+            slot: words.u32()?,
+            waiters: words.u64()?,
+            at_ns: words.u64()?,
         })),
         kind => Err(DecodeError::UnknownKind(kind)),
     }

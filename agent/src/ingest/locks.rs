@@ -2,13 +2,26 @@
 
 use std::{io, os::fd::AsFd};
 
-use holdup_abi::lock::Lock;
+use holdup_abi::lock::{Lock, LockKey, RETIRED};
 
 use super::mapped::Mapped;
 
-/// Read-only view of the kernel's array of locks.
+/// View of the kernel's array of locks.
 #[derive(Debug)]
 pub struct LockTable(Mapped<Lock>);
+
+/// What tells whether anything has happened to a lock: the first cache line of its element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Whose it is, without [`RETIRED`].
+    pub key: LockKey,
+    /// It is being taken back.
+    pub is_retired: bool,
+    /// Threads waiting now.
+    pub waiters: u64,
+    /// Finished waits.
+    pub waits: u64,
+}
 
 impl LockTable {
     /// Maps the array map `fd` of `count` elements, created with `BPF_F_MMAPABLE` (Linux 5.5).
@@ -16,11 +29,102 @@ impl LockTable {
     /// # Errors
     /// The kernel refuses.
     pub fn map(fd: impl AsFd, count: usize) -> io::Result<Self> {
-        Mapped::new(fd, count).map(Self)
+        Mapped::writable(fd, count).map(Self)
     }
 
     /// Locks in use with their slots.
     pub fn iter(&self) -> impl Iterator<Item = (u32, Lock)> {
         self.0.iter().filter(|(_, lock)| lock.key.tgid != 0)
+    }
+
+    /// Number of slots.
+    #[must_use]
+    pub const fn slots(&self) -> usize {
+        self.0.count()
+    }
+
+    /// The lock in a slot; `None` when it is free.
+    #[must_use]
+    pub fn get(&self, slot: u32) -> Option<Lock> {
+        let mut lock = self.0.get(slot)?;
+        lock.key.tgid &= !RETIRED;
+        (lock.key.tgid != 0).then_some(lock)
+    }
+
+    /// The head of the lock in a slot; `None` when it is free.
+    #[must_use]
+    pub fn head(&self, slot: u32) -> Option<Head> {
+        let lock = self.0.at(slot)?;
+        // SAFETY: fields of a mapped element.
+        let (key, waiters, waits) = unsafe {
+            let key = (&raw const (*lock).key).read_volatile();
+            if key.tgid == 0 {
+                return None;
+            }
+            let read = |field: *const u64| field.read_volatile();
+            let waits = read(&raw const (*lock).woken)
+                .wrapping_add(read(&raw const (*lock).timed_out))
+                .wrapping_add(read(&raw const (*lock).interrupted))
+                .wrapping_add(read(&raw const (*lock).error));
+            (key, read(&raw const (*lock).waiters), waits)
+        };
+        Some(Head {
+            key: LockKey {
+                tgid: key.tgid & !RETIRED,
+                ..key
+            },
+            is_retired: key.tgid & RETIRED != 0,
+            waiters,
+            waits,
+        })
+    }
+
+    /// Marks a slot as being taken back, or not.
+    pub fn set_retired(&self, slot: u32, retired: bool) {
+        if let Some(lock) = self.0.at(slot) {
+            // SAFETY: a field of a mapped element, which the kernel side writes only while the slot has no owner.
+            unsafe {
+                let tgid = &raw mut (*lock).key.tgid;
+                let now = tgid.read_volatile();
+                tgid.write_volatile(if retired {
+                    now | RETIRED
+                } else {
+                    now & !RETIRED
+                });
+            }
+        }
+    }
+
+    /// Clears a slot that nobody uses.
+    pub fn clear(&self, slot: u32) {
+        if let Some(lock) = self.0.at(slot) {
+            // SAFETY: a mapped element that is nobody's.
+            unsafe { lock.write_volatile(Lock::EMPTY) };
+        }
+    }
+
+    /// Takes no more samples of a lock.
+    pub fn stop_samples(&self, slot: u32) {
+        if let Some(lock) = self.0.at(slot) {
+            // SAFETY: a field of a mapped element. The kernel side may write it at the same time; then there will be another
+            // sample.
+            unsafe { (&raw mut (*lock).next_sample_ns).write_volatile(u64::MAX) };
+        }
+    }
+
+    /// Sets [`holdup_abi::lock::Lock::flags`], which the kernel side only reads.
+    pub fn set_flags(&self, slot: u32, flags: u32) {
+        if let Some(lock) = self.0.at(slot) {
+            // SAFETY: a field of a mapped element.
+            unsafe { (&raw mut (*lock).flags).write_volatile(flags) };
+        }
+    }
+
+    /// Has the kernel side call again when many wait.
+    pub fn answer_call(&self, slot: u32) {
+        if let Some(lock) = self.0.at(slot) {
+            // SAFETY: a field of a mapped element.
+            unsafe { (&raw mut (*lock).called).write_volatile(0) };
+        }
     }
 }

@@ -8,14 +8,15 @@ use std::{
 
 use aya::Pod;
 
-/// Read-only view of an array map.
+/// View of an array map. The kernel side writes while it is read; what the agent writes are single words, of elements that
+/// nobody else writes.
 #[derive(Debug)]
 pub struct Mapped<T> {
     base: NonNull<T>,
     count: usize,
 }
 
-// SAFETY: the mapping is read-only, and every read is volatile.
+// SAFETY: every access is volatile.
 unsafe impl<T: Pod + Send> Send for Mapped<T> {}
 
 impl<T: Pod> Mapped<T> {
@@ -25,6 +26,18 @@ impl<T: Pod> Mapped<T> {
     /// # Errors
     /// The kernel refuses.
     pub fn new(fd: impl AsFd, count: usize) -> io::Result<Self> {
+        Self::with_protection(fd, count, libc::PROT_READ)
+    }
+
+    /// The same, to be written too.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn writable(fd: impl AsFd, count: usize) -> io::Result<Self> {
+        Self::with_protection(fd, count, libc::PROT_READ | libc::PROT_WRITE)
+    }
+
+    fn with_protection(fd: impl AsFd, count: usize, protection: i32) -> io::Result<Self> {
         const {
             assert!(
                 size_of::<T>().is_multiple_of(8),
@@ -36,7 +49,7 @@ impl<T: Pod> Mapped<T> {
             libc::mmap(
                 std::ptr::null_mut(),
                 count * size_of::<T>(),
-                libc::PROT_READ,
+                protection,
                 libc::MAP_SHARED,
                 fd.as_fd().as_raw_fd(),
                 0,
@@ -52,11 +65,25 @@ impl<T: Pod> Mapped<T> {
     /// Element `index`, read likewise.
     #[must_use]
     pub fn get(&self, index: u32) -> Option<T> {
+        // SAFETY: a mapped element; a `Pod` is valid for any bytes.
+        self.at(index)
+            .map(|element| unsafe { element.read_volatile() })
+    }
+
+    /// Where element `index` lies, to read parts of it, or to write them if the mapping is [`Self::writable`].
+    #[must_use]
+    pub fn at(&self, index: u32) -> Option<*mut T> {
         let index = usize::try_from(index)
             .ok()
             .filter(|&index| index < self.count)?;
-        // SAFETY: `index` is below the mapped count; a `Pod` is valid for any bytes.
-        Some(unsafe { self.base.as_ptr().add(index).read_volatile() })
+        // SAFETY: `index` is below the mapped count.
+        Some(unsafe { self.base.as_ptr().add(index) })
+    }
+
+    /// Number of elements.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.count
     }
 
     /// All elements with their indices. The kernel goes on writing: each word is read once, an element's words may be of

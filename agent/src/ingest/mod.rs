@@ -1,5 +1,6 @@
 //! Reading what the kernel side wrote.
 
+pub mod batch;
 pub mod census;
 pub mod clock;
 pub mod cost;

@@ -12,13 +12,14 @@ use aya::{
 };
 use holdup_abi::{
     census::Task,
-    config::{CLOCK_UNKNOWN, CONTROL_ADOPT, CONTROL_CLOCK, Config},
+    config::{CLOCK_UNKNOWN, CONTROL_ADOPT, CONTROL_CLOCK, CONTROL_LEAVE_OUT, Config},
     hold::Holds,
-    thread::Thread,
+    lock::LockKey,
+    thread::{IDLE, Thread},
 };
 
 use super::{
-    census, clock::Sleeper, counters, locks::LockTable, mapped::Mapped, threads::ThreadTable,
+    batch, census, clock::Sleeper, counters, locks::LockTable, mapped::Mapped, threads::ThreadTable,
 };
 use crate::{
     model::plan::PlanEntry,
@@ -86,7 +87,7 @@ impl Plane {
         fill_slots(&mut ebpf, capacity.locks).map_err(map_error("FREE_SLOTS"))?;
         set_targets(&mut ebpf, targets).map_err(map_error("TARGETS"))?;
         let attached = attach::attach(ebpf, btf.as_ref(), features, wanted)?;
-        let mut plane = Self::open(attached, capacity)?;
+        let mut plane = Self::open(attached, config, capacity)?;
         if plane.attached.has_census() {
             plane.set_clock()?;
             plane
@@ -118,20 +119,24 @@ impl Plane {
         let mut ebpf = attach::load(config, capacity, btf.as_ref())?;
         set_targets(&mut ebpf, targets).map_err(map_error("TARGETS"))?;
         let attached = attach::census_only(ebpf, btf.as_ref(), features);
-        let mut plane = Self::open(attached, capacity)?;
+        let mut plane = Self::open(attached, config, capacity)?;
         if plane.attached.has_census() {
             plane.set_clock()?;
         }
         Ok(plane)
     }
 
-    fn open(mut attached: Attached, capacity: Capacity) -> Result<Self, PlaneError> {
+    fn open(
+        mut attached: Attached,
+        config: &Config,
+        capacity: Capacity,
+    ) -> Result<Self, PlaneError> {
         let places = object::places(capacity.threads) as usize;
         let locks = mapped(&attached.ebpf, "LOCKS", |fd| {
             LockTable::map(fd, capacity.locks as usize)
         })?;
         let holds = mapped(&attached.ebpf, "HOLDS", |fd| {
-            Mapped::new(fd, capacity.locks as usize)
+            Mapped::new(fd, object::holds(config, capacity) as usize)
         })?;
         let threads = mapped(&attached.ebpf, "THREADS", |fd| ThreadTable::map(fd, places))?;
         let ring = attached
@@ -186,6 +191,78 @@ impl Plane {
         Ok(self.threads.parked(&more))
     }
 
+    /// Calls `each` with every thread in a wait, as [`Self::parked`].
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn each_parked(&self, mut each: impl FnMut(&Thread)) -> Result<(), PlaneError> {
+        self.threads.waiting().for_each(|thread| each(&thread));
+        let Some(Map::HashMap(more)) = self.attached.ebpf.map("MORE_THREADS") else {
+            return Err(map_error("MORE_THREADS")(MapError::InvalidMapType {
+                map_type: 0,
+            }));
+        };
+        let waiting = |thread: &Thread| {
+            if thread.state != IDLE {
+                each(thread);
+            }
+        };
+        batch::values(more.fd(), waiting).map_err(|source| PlaneError::Map {
+            name: "MORE_THREADS",
+            source,
+        })
+    }
+
+    /// Takes the word in `slot` out of the hash: whoever waits for it from now on gets another slot. False when it is not
+    /// this slot that the hash has for it.
+    ///
+    /// # Errors
+    /// The map cannot be used.
+    pub fn unlist(&mut self, key: &LockKey, slot: u32) -> Result<bool, PlaneError> {
+        let mut slots = self.map_mut::<HashMap<&mut MapData, LockKey, u32>>("LOCK_SLOTS")?;
+        match slots.get(key, 0) {
+            Ok(listed) if listed == slot => {}
+            Ok(_) | Err(MapError::KeyNotFound) => return Ok(false),
+            Err(error) => return Err(map_error("LOCK_SLOTS")(error)),
+        }
+        slots.remove(key).map_err(map_error("LOCK_SLOTS"))?;
+        Ok(true)
+    }
+
+    /// Puts it back. False when the word has got another slot meanwhile.
+    ///
+    /// # Errors
+    /// The map cannot be used.
+    pub fn list(&mut self, key: &LockKey, slot: u32) -> Result<bool, PlaneError> {
+        /// `BPF_NOEXIST`.
+        const NOEXIST: u64 = 1;
+        let mut slots = self.map_mut::<HashMap<&mut MapData, LockKey, u32>>("LOCK_SLOTS")?;
+        match slots.insert(key, slot, NOEXIST) {
+            Ok(()) => Ok(true),
+            Err(MapError::SyscallError(error))
+                if matches!(
+                    error.io_error.raw_os_error(),
+                    Some(libc::EEXIST | libc::E2BIG)
+                ) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(map_error("LOCK_SLOTS")(error)),
+        }
+    }
+
+    /// Gives slots that nobody uses back to the kernel side.
+    ///
+    /// # Errors
+    /// The map cannot be used.
+    pub fn free(&mut self, slots: &[u32]) -> Result<(), PlaneError> {
+        let mut queue = self.map_mut::<Queue<&mut MapData, u32>>("FREE_SLOTS")?;
+        slots
+            .iter()
+            .try_for_each(|slot| queue.push(slot, 0))
+            .map_err(map_error("FREE_SLOTS"))
+    }
+
     /// These threads, waiting or not, as far as the kernel side has them on record.
     ///
     /// # Errors
@@ -213,12 +290,7 @@ impl Plane {
     /// The map cannot be used.
     pub fn prune_targets(&mut self, lives: impl Fn(u32) -> bool) -> Result<(), PlaneError> {
         let gone = |error: &MapError| matches!(error, MapError::KeyNotFound);
-        let map = self.attached.ebpf.map_mut("TARGETS");
-        let map = map
-            .ok_or(MapError::InvalidMapType { map_type: 0 })
-            .map_err(map_error("TARGETS"))?;
-        let mut set =
-            HashMap::<&mut MapData, u32, u32>::try_from(map).map_err(map_error("TARGETS"))?;
+        let mut set = self.map_mut::<HashMap<&mut MapData, u32, u32>>("TARGETS")?;
         let dead: Vec<u32> = set
             .keys()
             .filter_map(Result::ok)
@@ -274,10 +346,37 @@ impl Plane {
             .map_err(map_error("CONTROL"))
     }
 
+    /// Leaves out what `what` says of samples from now on: see [`holdup_abi::config::LEAVE_OUT_STACKS`].
+    ///
+    /// # Errors
+    /// The map cannot be written.
+    pub fn leave_out(&mut self, what: u64) -> Result<(), PlaneError> {
+        self.control(CONTROL_LEAVE_OUT, what)
+            .map_err(map_error("CONTROL"))
+    }
+
+    /// The loaded object.
+    #[must_use]
+    pub const fn object(&self) -> &Ebpf {
+        &self.attached.ebpf
+    }
+
     fn control(&mut self, element: u32, value: u64) -> Result<(), MapError> {
         let map = self.attached.ebpf.map_mut("CONTROL");
         let map = map.ok_or(MapError::InvalidMapType { map_type: 0 })?;
         Array::<&mut MapData, u64>::try_from(map)?.set(element, value, 0)
+    }
+
+    fn map_mut<'a, T>(&'a mut self, name: &'static str) -> Result<T, PlaneError>
+    where
+        T: TryFrom<&'a mut Map, Error = MapError>,
+    {
+        let map = self
+            .attached
+            .ebpf
+            .map_mut(name)
+            .ok_or(MapError::InvalidMapType { map_type: 0 });
+        map.and_then(T::try_from).map_err(map_error(name))
     }
 
     fn map<'a, T>(&'a self, name: &'static str) -> Result<T, PlaneError>

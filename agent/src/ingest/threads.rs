@@ -27,10 +27,30 @@ impl ThreadTable {
     /// Every thread in a wait, with its id; `more` is the hash. Threads that come or go meanwhile may be missed.
     #[must_use]
     pub fn parked(&self, more: &HashMap<&MapData, u32, Thread>) -> Vec<(u32, Thread)> {
-        self.placed()
-            .chain(more.iter().filter_map(Result::ok))
-            .filter(|(_, thread)| thread.state != IDLE)
+        let more = more.iter().filter_map(Result::ok);
+        self.waiting()
+            .map(|thread| (thread.tid, thread))
+            .chain(more.filter(|(_, thread)| thread.state != IDLE))
             .collect()
+    }
+
+    /// Threads of the array that are in a wait. Costs one cache line for each that is not.
+    pub fn waiting(&self) -> impl Iterator<Item = Thread> {
+        let places = u32::try_from(self.0.count()).unwrap_or(u32::MAX);
+        (0..places).filter_map(|place| {
+            let thread = self.0.at(place)?;
+            // SAFETY: fields of a mapped element.
+            let (tid, state) = unsafe {
+                let tid = (&raw const (*thread).tid).read_volatile();
+                (tid, (&raw const (*thread).state).read_volatile())
+            };
+            if tid == 0 || state == IDLE {
+                return None;
+            }
+            let thread = self.0.get(place)?;
+            // It may have gone on meanwhile.
+            (thread.tid != 0 && thread.state != IDLE).then_some(thread)
+        })
     }
 
     /// Those of these threads that are on record, waiting or not, by id.

@@ -149,6 +149,17 @@ pub enum Node {
     },
 }
 
+impl Node {
+    /// Workers that wait for something to do: they are held up by nobody.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        match self {
+            Self::Lock { kind, .. } => !kind.may_be_lock(),
+            _ => false,
+        }
+    }
+}
+
 /// How one node depends on the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

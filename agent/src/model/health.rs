@@ -108,6 +108,18 @@ pub struct Health {
     pub cost: Cost,
     /// Incidents that were held back: by a cool-down, by the rate limit, by a mute rule.
     pub held_back: HeldBack,
+    /// Configurations that were read again.
+    #[serde(default)]
+    pub reloads: Reloads,
+}
+
+/// Configurations that were read again while the agent ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloads {
+    /// Taken over.
+    pub ok: u64,
+    /// Refused: the one before stayed.
+    pub refused: u64,
 }
 
 /// Incidents for which no alert was sent.

@@ -47,6 +47,33 @@ pub enum Status {
     Resolved,
 }
 
+/// Why no alert is due for an incident, though it exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldBackBy {
+    /// An alert about it was resolved a moment ago: it would only flap.
+    CoolDown,
+    /// The agent has sent as many alerts as it may.
+    RateLimit,
+    /// A rule mutes it.
+    Muted,
+    /// Another open incident of the same lock has alerted; that one stays open as long as this one.
+    SameLock,
+}
+
+impl HeldBackBy {
+    /// Name as in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CoolDown => "cool_down",
+            Self::RateLimit => "rate_limit",
+            Self::Muted => "muted",
+            Self::SameLock => "same_lock",
+        }
+    }
+}
+
 /// The lock that an incident is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockRef {
@@ -103,13 +130,17 @@ pub struct Incident {
     pub explanation: Option<Explanation>,
     /// File names of the snapshot bundles in the store.
     pub snapshots: Vec<String>,
+    /// Why no alert may be sent about it, whatever happens to it; null when alerts are due.
+    #[serde(default)]
+    pub held_back: Option<HeldBackBy>,
 }
 
 /// What happened to an incident.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
-    /// It is new, or was found again after a restart (then no alert is due).
+    /// It is new, or was found again after a restart (then no alert is due). Sent once more with `again: false` when
+    /// what held its alert back is over and it goes on: then the alert is due.
     Opened {
         /// It was open before the agent was started.
         again: bool,

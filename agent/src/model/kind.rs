@@ -31,6 +31,21 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Mutex,
+        Self::RwlockRead,
+        Self::RwlockWrite,
+        Self::Semaphore,
+        Self::Condvar,
+        Self::Once,
+        Self::Barrier,
+        Self::Join,
+        Self::Idle,
+        Self::Runtime,
+        Self::Unknown,
+    ];
+
     /// Name as in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -56,5 +71,11 @@ impl Kind {
             self,
             Self::Mutex | Self::RwlockRead | Self::RwlockWrite | Self::Semaphore | Self::Once
         )
+    }
+
+    /// Whether somebody must let go, or we cannot tell that nobody must.
+    #[must_use]
+    pub const fn may_be_lock(self) -> bool {
+        self.is_lock() || matches!(self, Self::Unknown)
     }
 }

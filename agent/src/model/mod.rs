@@ -1,6 +1,8 @@
 //! Plain types and aggregation: no aya, no tokio, no I/O. The types serialise to the documented JSON.
 
+pub mod bundle;
 pub mod capture;
+pub mod diff;
 pub mod explanation;
 pub mod frame;
 pub mod go;
@@ -18,6 +20,7 @@ pub mod verdict;
 pub mod watch;
 pub mod workload;
 
+pub use bundle::Bundle;
 pub use capture::Capture;
 pub use frame::{Frame, RawFrame};
 pub use go::GoProcess;

@@ -37,6 +37,35 @@ pub struct Thread {
     pub since_ns: Option<u64>,
     /// Innermost first; empty for a running thread or when the stack could not be read.
     pub frames: Vec<Frame>,
+    /// Others in the same state at the same place that are not listed; absent where all threads are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alike: Option<Alike>,
+}
+
+/// Threads that another one stands for, in documents that would be too long with all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alike {
+    /// How many, without the one that stands for them.
+    pub threads: u64,
+    /// Sum of their known `since_ns`, none of which is longer than that of the one listed.
+    pub since_ns: u64,
+}
+
+impl Thread {
+    /// Threads that it stands for: itself, and those that are not listed.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.alike
+            .map_or(0, |alike| alike.threads)
+            .saturating_add(1)
+    }
+
+    /// Sum of their known ages in nanoseconds.
+    #[must_use]
+    pub fn total_ns(&self) -> u64 {
+        let others = self.alike.map_or(0, |alike| alike.since_ns);
+        self.since_ns.unwrap_or(0).saturating_add(others)
+    }
 }
 
 /// A snapshot.
@@ -67,4 +96,14 @@ pub struct Snapshot {
     /// Processes written in Go that were looked at, with their goroutines.
     #[serde(default)]
     pub go: Vec<GoProcess>,
+}
+
+impl Snapshot {
+    /// Threads looked at, those not listed included.
+    #[must_use]
+    pub fn thread_count(&self) -> u64 {
+        self.threads
+            .iter()
+            .fold(0, |sum: u64, thread| sum.saturating_add(thread.count()))
+    }
 }

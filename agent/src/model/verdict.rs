@@ -7,6 +7,18 @@ use super::incident::Incident;
 /// Value of `schema`.
 pub const SCHEMA: &str = "holdup.verdict/v1";
 
+/// Whom a verdict is asked about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Selector {
+    /// One process, by its id in the initial pid namespace.
+    Pid(u32),
+    /// Every process in this control group, and in those below it: a path in the hierarchy.
+    Cgroup(String),
+    /// Every process of this Kubernetes pod: its uid, with dashes.
+    Pod(String),
+}
+
 /// The answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

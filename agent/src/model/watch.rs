@@ -31,8 +31,10 @@ pub struct Process {
     pub parked: BTreeMap<Kind, u64>,
 }
 
-/// What the kernel side has counted of a lock since it was first waited for. All but `last_handoff_ns` only grow while
-/// the lock has its place in the kernel's table; a lock that comes back after losing it starts at 0.
+/// What the kernel side has counted of a lock since its row came up. All but `last_handoff_ns` only grow from view to view
+/// while the row is there. A row that is gone has shown its last counts in the last view that had it: a lock that comes
+/// back after losing its place in the kernel's table, or that turns out to be of another kind, is another row, which
+/// starts at 0. Whoever adds up the growth of each row counts every wait once.
 #[derive(Clone, Copy, Debug)]
 pub struct Counts {
     /// Finished waits by outcome.
@@ -47,7 +49,8 @@ pub struct Counts {
     pub wait_max_ns: u64,
     /// Monotonic time of the last hand-off in nanoseconds; `None` when there was none.
     pub last_handoff_ns: Option<u64>,
-    /// Finished waits by duration, see [`holdup_abi::lock::bucket_le_ns`].
+    /// Finished waits by duration, see [`holdup_abi::lock::bucket_le_ns`]. Those that ended while the lock was counted
+    /// without detail ([`super::health::Level::NoDetail`]) are in no bucket.
     pub histogram: [u64; BUCKETS],
 }
 
@@ -86,7 +89,7 @@ pub struct Lock {
     pub runtime: Option<Arc<str>>,
     /// `name` or `name+0x10` for a lock in static storage.
     pub symbol: Option<Arc<str>>,
-    /// Innermost application frame of the heaviest wait site, e.g. `refresh config.c:88`.
+    /// Innermost application frame of the wait site that was seen first, e.g. `refresh config.c:88`: it stays the same.
     pub site: Option<Arc<str>>,
     /// Threads that wait now.
     pub waiters: u64,
@@ -132,8 +135,10 @@ pub struct View {
     pub at: SystemTime,
     /// Processes that have a lock below, by key.
     pub processes: BTreeMap<ProcessKey, Process>,
-    /// Locks with waiters, and those that had some since they got their place in the kernel's table.
-    pub locks: Vec<Lock>,
+    /// Locks with waiters, and those that had some since they got their place in the kernel's table. `process`, `address`
+    /// and `kind` together name a row: no two are the same, and the counts of one that comes up anew start at 0. What has
+    /// not changed is shared with the view before.
+    pub locks: Vec<Arc<Lock>>,
     /// Circles of owners that were seen twice with nobody moving between.
     pub deadlocks: Vec<Deadlock>,
     /// What is attached, and why what is not is not.

@@ -5,6 +5,7 @@
 
 pub mod attach;
 pub mod btf;
+pub mod config;
 pub mod feature;
 pub mod object;
 pub mod plan;

@@ -40,6 +40,16 @@ pub const fn places(threads: u32) -> u32 {
     threads.next_power_of_two()
 }
 
+/// Elements of the array of holds: one for each lock, if they are measured.
+#[must_use]
+pub const fn holds(config: &Config, capacity: Capacity) -> u32 {
+    if config.measure_holds == 1 {
+        capacity.locks
+    } else {
+        1
+    }
+}
+
 /// Creates the maps and prepares the programs; nothing is attached yet.
 ///
 /// # Errors
@@ -54,7 +64,7 @@ pub fn load(config: &Config, capacity: Capacity, btf: Option<&Btf>) -> Result<Eb
         .btf(btf)
         .override_global("CONFIG", &config, true)
         .map_max_entries("LOCKS", capacity.locks)
-        .map_max_entries("HOLDS", capacity.locks)
+        .map_max_entries("HOLDS", holds(&config, capacity))
         .map_max_entries("FREE_SLOTS", capacity.locks)
         .map_max_entries("LOCK_SLOTS", capacity.locks.saturating_add(HASH_SLACK))
         .map_max_entries("THREADS", places)

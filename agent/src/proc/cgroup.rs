@@ -38,20 +38,19 @@ pub fn parse(text: &str) -> Vec<Membership> {
         .collect()
 }
 
-/// The path that says most: v2's, unless it is the root while a v1 hierarchy knows better (hybrid hosts, where only
-/// systemd uses v2 and containers live in v1).
+/// The path that says most: that of a container, which older runtimes on hybrid hosts put into v1 alone; else v2's, unless
+/// it is the root while a v1 hierarchy knows better.
 #[must_use]
 pub fn main(memberships: &[Membership]) -> Option<&str> {
-    let v2 = memberships.iter().find(|membership| membership.is_v2());
-    let deepest_v1 = || {
+    let deepest = |wanted: &dyn Fn(&Membership) -> bool| {
         memberships
             .iter()
-            .filter(|membership| !membership.is_v2())
-            .max_by_key(|membership| membership.path.len())
+            .filter(|membership| wanted(membership))
+            .max_by_key(|membership| (membership.is_v2(), membership.path.len()))
     };
-    v2.filter(|membership| membership.path != "/")
-        .or_else(deepest_v1)
-        .or(v2)
+    deepest(&|membership| containers(&membership.path).next().is_some())
+        .or_else(|| deepest(&|membership| membership.path != "/"))
+        .or_else(|| deepest(&|_| true))
         .map(|membership| membership.path.as_str())
 }
 
@@ -61,6 +60,22 @@ pub fn is_within(path: &str, parent: &str) -> bool {
     Path::new(path).starts_with(parent)
 }
 
+/// Digits of a container's id: SHA-256 or as many random ones, with every runtime that has ids in its paths.
+const ID_DIGITS: usize = 64;
+
+/// What runtimes put before the id in the name of a group.
+const NAMES: &[(&str, &str)] = &[
+    ("cri-containerd", "containerd"),
+    ("nerdctl", "containerd"),
+    ("crio", "cri-o"),
+    ("docker", "docker"),
+    ("libpod", "podman"),
+    ("libpod-payload", "podman"),
+];
+
+/// Groups that hold nothing but one runtime's containers, which have their bare id as name there.
+const FOLDERS: &[(&str, &str)] = &[("docker", "docker"), ("k8s.io", "containerd")];
+
 /// A container's own control group.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Container {
@@ -68,29 +83,57 @@ pub struct Container {
     pub id: String,
     /// Path below the root of the hierarchy.
     pub path: String,
+    /// `containerd`, `cri-o`, `docker` or `podman`, where the names of the groups tell.
+    pub runtime: Option<&'static str>,
 }
 
-/// The container in `path` whose id begins with `prefix`, as the runtimes name their groups: `docker-ID.scope`,
-/// `cri-containerd-ID.scope`, `crio-ID`, `/docker/ID`, `libpod-ID`.
+/// The container in `path` whose id begins with `prefix`.
 #[must_use]
 pub fn container(path: &str, prefix: &str) -> Option<Container> {
-    let mut end = 0;
-    for part in path.split('/') {
+    containers(path).find(|container| container.id.starts_with(prefix))
+}
+
+/// The containers that `path` leads into, outermost first, as the runtimes name their groups: `docker-ID.scope`,
+/// `cri-containerd-ID.scope`, `crio-ID`, `/docker/ID`, `libpod-ID`.
+pub fn containers(path: &str) -> impl Iterator<Item = Container> + '_ {
+    let (mut end, mut part_before) = (0, "");
+    path.split('/').filter_map(move |part| {
+        let folder = std::mem::replace(&mut part_before, part);
         end += part.len();
-        let name = part.strip_suffix(".scope").unwrap_or(part);
-        let id = name.rsplit_once('-').map_or(name, |(_, id)| id);
-        // Ids are 64 hexadecimal digits; podman shows 12, and parts of service names can look like fewer. Monitor
-        // processes (`crio-conmon-ID.scope`) carry the id of a container they are not in.
-        let is_id = id.len() >= 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if is_id && id.starts_with(prefix) && !name.contains("conmon") {
-            return Some(Container {
+        let container = named(part, folder).and_then(|(id, runtime)| {
+            Some(Container {
                 id: id.to_owned(),
                 path: path.get(..end)?.to_owned(),
-            });
-        }
+                runtime,
+            })
+        });
         end += 1;
+        container
+    })
+}
+
+/// Splits the name of a group into what stands before a container's id, and the id.
+#[must_use]
+pub fn split_id(name: &str) -> Option<(&str, &str)> {
+    let name = name.strip_suffix(".scope").unwrap_or(name);
+    // A colon: containerd took the systemd driver's name for a group but not the driver (`SLICE:cri-containerd:ID`).
+    let (before, id) = name.rsplit_once(['-', ':']).unwrap_or(("", name));
+    let is_id = id.len() == ID_DIGITS && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_id.then_some((before, id))
+}
+
+fn named<'a>(part: &'a str, folder: &str) -> Option<(&'a str, Option<&'static str>)> {
+    let (before, id) = split_id(part)?;
+    // Monitor processes (`crio-conmon-ID.scope`) carry the id of a container they are not in.
+    if before.ends_with("conmon") {
+        return None;
     }
-    None
+    let (name, table) = match before.rsplit(':').next() {
+        Some(name) if !name.is_empty() => (name, NAMES),
+        _ => (folder, FOLDERS),
+    };
+    let runtime = table.iter().find(|(known, _)| *known == name);
+    Some((id, runtime.map(|(_, runtime)| *runtime)))
 }
 
 /// A mount of a hierarchy.
@@ -174,6 +217,15 @@ mod tests {
     }
 
     #[test]
+    fn a_container_in_v1_alone_says_more_than_its_runtime_in_v2() {
+        let text = format!("4:memory:/docker/{ID}\n3:cpu:/\n0::/system.slice/docker.service\n");
+        assert_eq!(main(&parse(&text)), Some(&*format!("/docker/{ID}")));
+        let both = format!("{text}0::/system.slice/docker-{ID}.scope\n");
+        let v2 = format!("/system.slice/docker-{ID}.scope");
+        assert_eq!(main(&parse(&both)), Some(&*v2));
+    }
+
+    #[test]
     fn containers_of_each_runtime() {
         for (path, found) in [
             (format!("/system.slice/docker-{ID}.scope"), true),
@@ -186,6 +238,15 @@ mod tests {
             (format!("/machine.slice/libpod-{ID}.scope/container"), true),
             (format!("/machine.slice/libpod-conmon-{ID}.scope"), false),
             ("/system.slice/01234567.service".to_owned(), false),
+            // The end of a pod's uid, and of the uuid of a terminal's scope.
+            (
+                "/kubepods/pod01234567-89ab-cdef-0123-456789abcdef".to_owned(),
+                false,
+            ),
+            (
+                "/user.slice/vte-spawn-01234567-89ab-cdef-0123-0123456789ab.scope".to_owned(),
+                false,
+            ),
             ("/".to_owned(), false),
         ] {
             let group = container(&path, "01234567");

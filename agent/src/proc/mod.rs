@@ -5,3 +5,4 @@ pub mod maps;
 pub mod memory;
 pub mod process;
 pub mod time;
+pub mod workload;

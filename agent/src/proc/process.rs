@@ -167,7 +167,8 @@ impl Proc {
         Some(std::fs::metadata(self.root.join(link)).ok()?.ino() == initial)
     }
 
-    fn text(&self, path: &Path) -> Option<String> {
+    /// The text of one file, within the bound.
+    pub(crate) fn text(&self, path: &Path) -> Option<String> {
         let bytes = read_bounded(path).ok()?;
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }

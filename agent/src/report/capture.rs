@@ -14,6 +14,7 @@ use holdup_abi::{
 };
 
 use super::{
+    budget::Budget,
     engine::Engine,
     explain, goroutines,
     holder::{self, Around, history::History, looks},
@@ -140,7 +141,7 @@ pub fn build(
     let now_ns = monotonic_ns();
     engine.look_again(&waiters);
     let go = goroutines::recognise(&engine.processes.spaces(), engine);
-    let mut without_stack = waiter::unwind(&mut waiters, &mut engine.symbols);
+    let mut without_stack = waiter::unwind(&mut waiters, &mut engine.symbols, &Budget::default());
     without_stack += drop_torn(plane, &mut waiters);
     let words = words(plane, engine, waiters);
     let mut assembled = lock::assemble(

@@ -1,10 +1,14 @@
 //! What goes on while recording: samples are unwound as they come, so that a process may die afterwards.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Instant,
+};
 
 use holdup_abi::{lock::LockKey, record::WaitSample};
 
 use super::{
+    budget::Budget,
     holds::Gathered,
     lock::space_of,
     process::Processes,
@@ -46,6 +50,8 @@ pub struct Engine {
     pub keepsakes: HashMap<LockKey, Keepsake>,
     /// Processes that share memory, as of the report that is being made.
     pub sharers: Sharers,
+    /// When chains are not followed any further, if before they come to their own bounds.
+    pub deadline: Option<Instant>,
     /// Chains into other processes that were not followed further, within the bounds.
     pub chains_cut: u64,
     undecodable: u64,
@@ -61,6 +67,7 @@ impl Default for Engine {
             processes: Processes::default(),
             keepsakes: HashMap::new(),
             sharers: Sharers::default(),
+            deadline: None,
             chains_cut: 0,
             undecodable: 0,
         }
@@ -99,6 +106,8 @@ impl Engine {
                 self.gathered
                     .release(key, frames, charged_ns, head.off_cpu == 1);
             }
+            // Only the agent asks to be called.
+            Ok(Record::Crossing(_)) => {}
             Err(_) => self.undecodable += 1,
         }
     }
@@ -135,7 +144,8 @@ impl Engine {
         for waiter in waiters.iter() {
             self.meet(waiter.key);
         }
-        waiter::unwind_at_most(waiters, &mut self.symbols, FIRST_LOOK_PER_LOCK);
+        let budget = Budget::per_lock(FIRST_LOOK_PER_LOCK);
+        waiter::unwind(waiters, &mut self.symbols, &budget);
         for waiter in waiters {
             if let (false, Some(since_ns)) = (waiter.stack.is_empty(), waiter.since_ns) {
                 let stack = waiter.stack.to_vec();

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Everything known of one futex word.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Word {
     /// Which.
     pub key: LockKey,
@@ -358,6 +358,9 @@ impl Sum {
             op: _,
             value: _,
             last_woken_tid: _,
+            flags: _,
+            called: _,
+            born_ns: _,
             histogram,
         } = stats;
         self.waits += woken + timed_out + interrupted + error;

@@ -5,6 +5,7 @@
 //! [`explain`] follows holders to the root; [`goroutines`] does all of this for Go; [`capture`] and [`snapshot`] the whole.
 
 pub mod apportion;
+pub mod budget;
 pub mod capture;
 pub mod engine;
 pub mod explain;
@@ -19,5 +20,6 @@ pub mod reach;
 pub mod snapshot;
 pub mod stacks;
 pub mod syscall;
+pub mod thin;
 pub mod verdict;
 pub mod waiter;

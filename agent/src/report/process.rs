@@ -40,6 +40,18 @@ impl Processes {
         self.generations.insert(space.pid, space.generation);
     }
 
+    /// How many are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+
     /// What was read of the last program under this id, or an entry with the id alone.
     #[must_use]
     pub fn latest(&self, pid: u32) -> model::process::Process {

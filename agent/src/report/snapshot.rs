@@ -10,6 +10,7 @@ use std::{
 use holdup_abi::{census::Task, lock::LockKey};
 
 use super::{
+    budget::Budget,
     engine::Engine,
     explain, goroutines,
     holder::{self, Around, looks},
@@ -28,9 +29,6 @@ use crate::{
     proc::time,
     symbol::Space,
 };
-
-/// Threads outside a futex wait whose stacks are unwound.
-const MAX_OTHER_STACKS: usize = 4096;
 
 /// A thread of the census.
 #[derive(Clone, Copy, Debug)]
@@ -55,23 +53,24 @@ fn by_cause(lock: &Lock) -> impl Ord + use<> {
 }
 
 /// Builds the report from a census. `again` takes others: a thread that ran meanwhile has left a mixture of stacks
-/// behind, which is dropped. Without `with_stacks` nothing is unwound.
+/// behind, which is dropped.
 #[must_use]
 pub fn build(
     seen: &[Seen],
     mut again: impl FnMut() -> Vec<Task>,
     plan: Vec<PlanEntry>,
     taken_at: SystemTime,
-    with_stacks: bool,
+    budget: &Budget,
 ) -> Snapshot {
     let began_ns = monotonic_ns();
     let mut engine = Engine::default();
+    engine.deadline = budget.deadline;
     let go = goroutines::recognise(&spaces(seen), &mut engine);
     let mut waiters: Vec<Waiter> = seen.iter().filter_map(waiter).collect();
     engine.look_again(&waiters);
     let mut stacks = Unwound::default();
-    if with_stacks {
-        stacks = unwind(seen, &mut waiters, &mut engine);
+    if budget.has_stacks() {
+        stacks = unwind(seen, &mut waiters, &mut engine, budget);
     }
     let steady = steady(seen, &again());
     stacks.drop_torn(&steady);
@@ -96,7 +95,7 @@ pub fn build(
             seen,
             again: &mut again,
             history: None,
-            symbols: with_stacks.then_some(&mut engine.symbols),
+            symbols: budget.has_stacks().then_some(&mut engine.symbols),
             now_ns: began_ns,
         },
     );
@@ -168,8 +167,8 @@ pub fn steady(first: &[Seen], second: &[Task]) -> HashSet<u32> {
         .collect()
 }
 
-fn unwind(seen: &[Seen], waiters: &mut [Waiter], engine: &mut Engine) -> Unwound {
-    let left_out = waiter::unwind(waiters, &mut engine.symbols);
+fn unwind(seen: &[Seen], waiters: &mut [Waiter], engine: &mut Engine, budget: &Budget) -> Unwound {
+    let left_out = waiter::unwind(waiters, &mut engine.symbols, budget);
     let stacks = waiters
         .iter()
         .map(|waiter| (waiter.tid, Rc::clone(&waiter.stack)));
@@ -183,7 +182,7 @@ fn unwind(seen: &[Seen], waiters: &mut [Waiter], engine: &mut Engine) -> Unwound
             continue;
         }
         others += 1;
-        if others > MAX_OTHER_STACKS {
+        if others > budget.others || budget.is_over() {
             unwound.left_out += 1;
             continue;
         }
@@ -259,6 +258,7 @@ fn thread(
         kind: waits_for.map(|wait| wait.kind),
         since_ns: since.map(|since| now_ns.saturating_sub(since)),
         frames,
+        alike: None,
     }
 }
 

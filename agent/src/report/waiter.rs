@@ -1,6 +1,6 @@
 //! Threads parked in a futex wait now, with their stacks. They do not move, so they are unwound at leisure.
 
-use std::{collections::HashMap, rc::Rc};
+use std::rc::Rc;
 
 use holdup_abi::{
     census::Task,
@@ -9,16 +9,15 @@ use holdup_abi::{
     record::Regs,
 };
 
-use super::stacks::RawStack;
+use super::{
+    budget::{Budget, Stride},
+    stacks::RawStack,
+};
 use crate::{
     proc::memory::{Copied, Layered, Memory as _, Process},
     symbol::{Space, Symbols},
 };
 
-/// Waiters of one lock that are unwound; the rest are counted without a stack.
-const MAX_UNWOUND_PER_LOCK: usize = 16_384;
-/// Waiters that are unwound at once, over all locks.
-const MAX_UNWOUND: usize = 32_768;
 /// Stack read in one piece before unwinding; what lies above is read word by word.
 const STACK_BYTES: usize = 16 * 1024;
 
@@ -56,9 +55,26 @@ pub const fn space_of_task(task: &Task) -> Space {
     }
 }
 
-/// The futex wait that a task is in: word, operation and expected value.
+/// The futex wait that a task is in: word, operation and expected value. That of `futex_waitv` is looked up in the
+/// target's memory.
 #[must_use]
 pub fn futex_wait(task: &Task) -> Option<(u64, u32, u32)> {
+    if task.state == 0 || task.syscall != libc::SYS_futex_waitv {
+        return futex_call(task);
+    }
+    // `struct futex_waitv { val, uaddr, flags, reserved }`.
+    let [first, ..] = task.args;
+    let memory = Process { pid: task.tgid };
+    let address = memory.u64(first.checked_add(8)?)?;
+    let flags = memory.u32(first.checked_add(16)?)?;
+    let value = memory.u64(first)? as u32;
+    Some((address, FUTEX2_WAITV | (flags & FUTEX2_PRIVATE), value))
+}
+
+/// The same without a look into the target's memory, which may take for ever: a wait in `futex_waitv` goes by the address
+/// of its vector.
+#[must_use]
+pub fn futex_call(task: &Task) -> Option<(u64, u32, u32)> {
     if task.state == 0 {
         return None;
     }
@@ -73,14 +89,7 @@ pub fn futex_wait(task: &Task) -> Option<(u64, u32, u32)> {
             FUTEX2_WAIT | (fourth as u32 & FUTEX2_PRIVATE),
             second as u32,
         )),
-        libc::SYS_futex_waitv => {
-            // The vector is in the target's memory: `struct futex_waitv { val, uaddr, flags, reserved }`.
-            let memory = Process { pid: task.tgid };
-            let address = memory.u64(first.checked_add(8)?)?;
-            let flags = memory.u32(first.checked_add(16)?)?;
-            let value = memory.u64(first)? as u32;
-            Some((address, FUTEX2_WAITV | (flags & FUTEX2_PRIVATE), value))
-        }
+        libc::SYS_futex_waitv => Some((first, FUTEX2_WAITV, 0)),
         _ => None,
     }
 }
@@ -88,28 +97,19 @@ pub fn futex_wait(task: &Task) -> Option<(u64, u32, u32)> {
 /// `futex_wait`, the same number on all architectures (Linux 6.7).
 pub const SYS_FUTEX_WAIT: i64 = 455;
 
-/// Unwinds the stacks of `waiters`, within the bounds. Returns how many were left without.
-pub fn unwind(waiters: &mut [Waiter], symbols: &mut Symbols) -> u64 {
-    unwind_at_most(waiters, symbols, MAX_UNWOUND_PER_LOCK)
-}
-
-/// The same with a lower bound per lock, for a first look.
-pub fn unwind_at_most(waiters: &mut [Waiter], symbols: &mut Symbols, per_lock: usize) -> u64 {
-    let mut unwound: HashMap<LockKey, usize> = HashMap::new();
+/// Unwinds the stacks of `waiters`, within the budget. Returns how many were left without.
+pub fn unwind(waiters: &mut [Waiter], symbols: &mut Symbols, budget: &Budget) -> u64 {
+    let mut strides = budget.strides(waiters.iter().map(|waiter| waiter.key));
     let mut left = 0;
     let mut total = 0;
     for waiter in waiters {
+        let is_chosen = strides.get_mut(&waiter.key).is_some_and(Stride::choose);
         // It woke between the two looks: there is nothing to unwind.
-        if waiter.regs.sp == 0 {
+        let is_gone = waiter.regs.sp == 0;
+        if is_gone || !is_chosen || total >= budget.waiters || budget.is_over() {
             left += 1;
             continue;
         }
-        let count = unwound.entry(waiter.key).or_default();
-        if *count >= per_lock || total >= MAX_UNWOUND {
-            left += 1;
-            continue;
-        }
-        *count += 1;
         total += 1;
         let space = Space {
             pid: waiter.key.tgid,

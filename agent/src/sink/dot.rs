@@ -228,16 +228,15 @@ impl Drawing {
             let place = place(&thread.frames);
             let index = *index_of.entry(place.clone()).or_insert(groups.len());
             match groups.get_mut(index) {
-                Some((_, count)) => *count += 1,
-                None => groups.push((place, 1)),
+                Some((_, count)) => *count = count.saturating_add(thread.count()),
+                None => groups.push((place, thread.count())),
             }
         }
         groups.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
         let more: u64 = groups
             .iter()
             .skip(MAX_GROUPS)
-            .map(|&(_, count)| count)
-            .sum();
+            .fold(0, |sum: u64, (_, count)| sum.saturating_add(*count));
         groups.truncate(MAX_GROUPS);
         if more > 0 {
             groups.push(("elsewhere".to_owned(), more));

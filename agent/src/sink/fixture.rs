@@ -3,13 +3,21 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    Capture, Frame, Holder, Kind, Lock, Outcomes, Site, Snapshot, capture,
+    Capture, Frame, Holder, Kind, Lock, Outcomes, Site, Snapshot,
+    bundle::{
+        self, Bundle, CgroupFacts, Counts, Flight, Interval, LockMoved, Moved, Pressure,
+        ProcessFacts, Recorded, Why,
+    },
+    capture,
     explanation::Confidence,
+    health::Health,
     histogram::Bucket,
+    incident::{self, Incident, Reason},
     lock::WaitNs,
     plan::{PlanEntry, Status},
     process::Process,
     snapshot::{self, Thread},
+    workload::Workload,
 };
 
 const MS: u64 = 1_000_000;
@@ -316,6 +324,7 @@ fn thread(
         kind: None,
         since_ns,
         frames,
+        alike: None,
     }
 }
 
@@ -411,5 +420,146 @@ pub fn snapshot() -> Snapshot {
         threads,
         root_blockers: Vec::new(),
         deadlocks: Vec::new(),
+    }
+}
+
+fn incident(lock: &Lock) -> Incident {
+    Incident {
+        schema: incident::SCHEMA.to_owned(),
+        key: "confd.service/5f3a9c01+0x4040/parked".to_owned(),
+        reason: Reason::Parked,
+        status: incident::Status::Open,
+        opened_at: "2026-11-21T12:00:00.100Z".to_owned(),
+        refreshed_at: "2026-11-21T12:00:00.100Z".to_owned(),
+        resolved_at: None,
+        pid: 4242,
+        comm: "confd".to_owned(),
+        workload: Workload {
+            cgroup: Some("/system.slice/confd.service".to_owned()),
+            unit: Some("confd.service".to_owned()),
+            ..Workload::default()
+        },
+        lock: Some(incident::LockRef {
+            id: lock.id.clone(),
+            address: lock.address,
+            kind: lock.kind,
+            symbol: lock.symbol.clone(),
+            site: lock.site.clone(),
+        }),
+        waiters: 3,
+        waiters_peak: 3,
+        oldest_wait_ns: lock.oldest_wait_ns,
+        oldest_is_at_least: true,
+        text: "3 threads of confd (4242) wait for mutex `pool_lock`, the oldest for >= 1h 02m; \
+               held by thread 4245 `worker-3`, which waits in recvfrom()"
+            .to_owned(),
+        explanation: None,
+        snapshots: vec!["20261121T120000.123Z-parked-confd-4242.json".to_owned()],
+        held_back: None,
+    }
+}
+
+/// The evidence for the moment of [`snapshot`].
+pub fn bundle() -> Bundle {
+    let lock = pool_lock();
+    let snapshot = snapshot();
+    let interval = |second: u64, waiters, waits| Interval {
+        at: format!("2026-11-21T11:59:{second:02}.000Z"),
+        duration_ns: 1_000 * MS,
+        process: Some(Moved {
+            waiters: waiters + 1,
+            waits: waits + 2,
+            handoffs: waits,
+            wait_ns: (waits + 2) * 7 * MS,
+        }),
+        locks: vec![LockMoved {
+            address: lock.address,
+            kind: lock.kind,
+            moved: Moved {
+                waiters,
+                waits,
+                handoffs: waits,
+                wait_ns: waits * 7 * MS,
+            },
+        }],
+        is_partial: false,
+    };
+    let mut intervals: Vec<Interval> = (0..40)
+        .map(|second| interval(10 + second, 0, 40 - second / 2))
+        .collect();
+    intervals.extend((0..10).map(|second| interval(50 + second, second / 3, 0)));
+    Bundle {
+        schema: bundle::SCHEMA.to_owned(),
+        taken_at: "2026-11-21T12:00:00.123Z".to_owned(),
+        why: Why::Opened,
+        incident: incident(&snapshot.locks[0]),
+        snapshot: Some(snapshot),
+        locks: vec![Recorded {
+            id: lock.id.clone(),
+            address: lock.address,
+            kind: lock.kind,
+            symbol: lock.symbol.clone(),
+            site: lock.site.clone(),
+            waiters: 3,
+            waiters_peak: 17,
+            oldest_wait_ns: Some(3_723_000 * MS),
+            oldest_is_at_least: true,
+            counts: Some(Counts {
+                waits: lock.waits,
+                outcomes: lock.outcomes,
+                value_changed: lock.value_changed,
+                wakes: 41_100,
+                wait_ns: lock.wait_ns,
+                last_handoff_ns: lock.last_handoff_ns,
+                histogram: lock.histogram.clone(),
+            }),
+        }],
+        locks_left_out: 0,
+        flight: Flight { intervals },
+        process: Some(ProcessFacts {
+            pid: 4242,
+            comm: "confd".to_owned(),
+            exe: Some("/usr/bin/confd".to_owned()),
+            threads: Some(11),
+            resident_bytes: Some(120 << 20),
+            swapped_bytes: Some(0),
+            max_files: Some(1024),
+            max_threads: None,
+            oom_score_adj: Some(0),
+        }),
+        cgroup: Some(CgroupFacts {
+            path: "/system.slice/confd.service".to_owned(),
+            memory_bytes: Some(500 << 20),
+            memory_max_bytes: Some(512 << 20),
+            oom: Some(2),
+            oom_kills: Some(1),
+            cpu_max_milli: Some(1_500),
+            cpu_throttled: Some(12),
+            cpu_throttled_ns: Some(800 * MS),
+            tasks: Some(11),
+            tasks_max: Some(4915),
+            pressure: BTreeMap::from([(
+                "cpu".to_owned(),
+                Pressure {
+                    some_10s: 1_250,
+                    some_60s: 310,
+                    full_10s: Some(0),
+                    full_60s: None,
+                },
+            )]),
+        }),
+        loss: loss(3),
+        health: Health {
+            started_at: "2026-11-20T08:00:00.000Z".to_owned(),
+            ..Health::default()
+        },
+        limits: bundle::Limits {
+            deadline_ns: 10_000 * MS,
+            took_ns: 214 * MS,
+            ceiling: 20_000,
+            threads: 11,
+            stacks: 10,
+            notes: Vec::new(),
+        },
     }
 }

@@ -12,6 +12,16 @@ pub fn render(document: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// In one line, with a newline at the end: for documents that programs read first.
+///
+/// # Errors
+/// When the document cannot be serialised.
+pub fn compact(document: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec(document)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,10 @@
 
 pub mod alert;
 pub mod causes;
+pub mod diff;
+pub mod document;
 pub mod dot;
+pub mod facts;
 pub mod folded;
 pub mod goroutines;
 mod hold;
@@ -24,6 +27,7 @@ pub mod fixture;
 #[cfg(test)]
 pub mod golden;
 
+pub use document::Document;
 pub use report::Report;
 
 /// How a report is written.
@@ -67,6 +71,9 @@ pub enum Error {
     /// The drawing failed.
     #[error("cannot draw the flame graph: {0}")]
     Svg(#[source] std::io::Error),
+    /// What would be shown is not in the document.
+    #[error("there is no snapshot in this bundle")]
+    NoSnapshot,
 }
 
 /// Writes `report` as `format`; `table` matters to [`Format::Table`] alone.

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::model::{Capture, GoProcess, Snapshot, capture, snapshot};
+use crate::model::{Capture, GoProcess, Snapshot, bundle, capture, snapshot};
 
 /// A document to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,12 @@ pub enum ParseError {
     #[error("{0}")]
     Json(#[from] serde_json::Error),
     /// A document of somebody else, or of a later version.
-    #[error("its schema is {0:?}, not {capture} or {snapshot}", capture = capture::SCHEMA, snapshot = snapshot::SCHEMA)]
+    #[error(
+        "its schema is {0:?}, not {capture}, {snapshot} or {bundle}",
+        capture = capture::SCHEMA,
+        snapshot = snapshot::SCHEMA,
+        bundle = bundle::SCHEMA
+    )]
     Schema(String),
 }
 
@@ -50,17 +55,23 @@ impl Report {
     /// # Errors
     /// See [`ParseError`].
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
-        #[derive(Deserialize)]
-        struct Head {
-            schema: String,
-        }
-        let head: Head = serde_json::from_slice(bytes)?;
-        match head.schema.as_str() {
+        let schema = schema(bytes)?;
+        match schema.as_str() {
             capture::SCHEMA => Ok(Self::Capture(serde_json::from_slice(bytes)?)),
             snapshot::SCHEMA => Ok(Self::Snapshot(serde_json::from_slice(bytes)?)),
-            _ => Err(ParseError::Schema(head.schema)),
+            _ => Err(ParseError::Schema(schema)),
         }
     }
+}
+
+/// What a document says that it is.
+pub(super) fn schema(bytes: &[u8]) -> Result<String, ParseError> {
+    #[derive(Deserialize)]
+    struct Head {
+        schema: String,
+    }
+    let head: Head = serde_json::from_slice(bytes)?;
+    Ok(head.schema)
 }
 
 #[cfg(test)]
@@ -84,7 +95,7 @@ mod tests {
         let error = |text: &str| Report::parse(text.as_bytes()).unwrap_err().to_string();
         assert_eq!(
             error(r#"{"schema":"holdup.capture/v9"}"#),
-            r#"its schema is "holdup.capture/v9", not holdup.capture/v1 or holdup.snapshot/v1"#
+            r#"its schema is "holdup.capture/v9", not holdup.capture/v1, holdup.snapshot/v1 or holdup.bundle/v1"#
         );
         assert!(error(r#"{"schema":"holdup.capture/v1"}"#).contains("missing field"));
         assert!(error("{}").contains("missing field `schema`"));

@@ -123,8 +123,8 @@ fn of_snapshot(snapshot: &Snapshot) -> Vec<Stack<'_>> {
                 stacks.len() - 1
             });
         if let Some(stack) = stacks.get_mut(index) {
-            stack.count += 1;
-            stack.ns = stack.ns.saturating_add(thread.since_ns.unwrap_or(0));
+            stack.count = stack.count.saturating_add(thread.count());
+            stack.ns = stack.ns.saturating_add(thread.total_ns());
         }
     }
     let mut ordered = Vec::new();

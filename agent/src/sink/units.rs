@@ -36,6 +36,34 @@ pub fn count(n: u64) -> String {
     }
 }
 
+/// A number of bytes in at most 8 columns: `512 B`, `4.00 KiB`, `120 MiB`.
+#[must_use]
+pub fn bytes(n: u64) -> String {
+    const UNITS: [(u32, &str); 6] = [
+        (60, "EiB"),
+        (50, "PiB"),
+        (40, "TiB"),
+        (30, "GiB"),
+        (20, "MiB"),
+        (10, "KiB"),
+    ];
+    match UNITS.iter().find(|&&(shift, _)| n >> shift > 0) {
+        Some(&(shift, unit)) => format!("{} {unit}", significant(n, 1 << shift)),
+        None => format!("{n} B"),
+    }
+}
+
+/// A number that need not be whole: `0`, `0.03`, `4.82`, `36.6`, `120`, `41,203`.
+#[must_use]
+pub fn decimal(x: f64) -> String {
+    let hundredths = (x.clamp(0.0, 1e15) * 100.0).round() as u64;
+    match hundredths {
+        0 => "0".to_owned(),
+        1..100_000 => significant(hundredths, 100),
+        _ => count(hundredths / 100),
+    }
+}
+
 /// `value / scale` with three significant digits, for quotients from 1 to 999.
 fn significant(value: u64, scale: u64) -> String {
     let whole = value / scale;
@@ -105,6 +133,39 @@ mod tests {
         }
         assert_eq!(plural(1, "wait", "waits"), "1 wait");
         assert_eq!(plural(0, "wait", "waits"), "0 waits");
+    }
+
+    #[test]
+    fn sizes() {
+        for (n, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (4096, "4.00 KiB"),
+            (120 << 20, "120 MiB"),
+            ((1 << 30) - 1, "1023 MiB"),
+            (u64::MAX, "15.9 EiB"),
+        ] {
+            assert_eq!(bytes(n), text);
+            assert!(text.len() <= 8);
+        }
+    }
+
+    #[test]
+    fn decimals() {
+        for (x, text) in [
+            (0.0, "0"),
+            (0.004, "0"),
+            (0.034, "0.03"),
+            (4.82, "4.82"),
+            (36.66, "36.6"),
+            (999.994, "999"),
+            (1000.0, "1,000"),
+            (f64::NAN, "0"),
+            (-1.0, "0"),
+            (f64::INFINITY, "1.00P"),
+        ] {
+            assert_eq!(decimal(x), text, "{x}");
+        }
     }
 
     #[test]

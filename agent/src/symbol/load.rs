@@ -59,14 +59,21 @@ pub fn read(
         .take(MAX_EXECUTABLE)
         .cloned()
         .collect();
+    let mut unreadable = Vec::new();
     for mapping in executable {
         let old = known.find(mapping.start).is_some_and(|old| *old == mapping);
         news |= !old;
-        let wanted = !old || left_out.contains(&mapping.start);
-        if wanted && !add(space, &mapping, &root, table, limits, losses) {
-            space.left_out.push(mapping.start);
+        if old && !left_out.contains(&mapping.start) {
+            continue;
+        }
+        match add(space, &mapping, &root, table, limits) {
+            Added::Done => {}
+            Added::NoRoom => space.left_out.push(mapping.start),
+            Added::TooMany => losses.module_limit += 1,
+            Added::Unreadable => unreadable.push(mapping),
         }
     }
+    losses.module_unreadable += still_mapped(space, &unreadable);
     space.patience = if news {
         limits.refresh
     } else {
@@ -77,15 +84,42 @@ pub fn read(
     space.left_out.is_empty()
 }
 
-/// Adds the module of an executable mapping. False when there is no room for it.
+/// How many of these are there still. What was unmapped while we read it, by an exec most of all, is no file that we failed
+/// to open.
+fn still_mapped(space: &AddressSpace, unreadable: &[Mapping]) -> u64 {
+    if unreadable.is_empty() {
+        return 0;
+    }
+    let Ok(now) = Maps::read(space.pid) else {
+        return 0;
+    };
+    if Run::of(space.pid, &now) != space.run {
+        return 0;
+    }
+    let there = |mapping: &&Mapping| now.find(mapping.start).is_some_and(|now| now == *mapping);
+    unreadable.iter().filter(there).count() as u64
+}
+
+/// What became of an executable mapping.
+enum Added {
+    /// Its module is known now, or it has none.
+    Done,
+    /// There is no room for another module unless one is dropped.
+    NoRoom,
+    /// This process has too many.
+    TooMany,
+    /// No file, another file, or no ELF file.
+    Unreadable,
+}
+
+/// Adds the module of an executable mapping.
 fn add(
     space: &mut AddressSpace,
     mapping: &Mapping,
     root: &Root,
     table: &mut Table,
     limits: &Limits,
-    losses: &mut Losses,
-) -> bool {
+) -> Added {
     let pid = space.pid;
     let opened = if mapping.path == "[vdso]" {
         read_vdso(pid, mapping)
@@ -99,25 +133,20 @@ fn add(
         })
     } else {
         // Generated code, vsyscall: no file.
-        return true;
+        return Added::Done;
     };
     let Some((key, image)) = opened else {
-        losses.module_unreadable += 1;
-        return true;
+        return Added::Unreadable;
     };
     let module = match table.get(&key) {
         Some(module) => module,
         // One process alone must not push all others out.
-        None if space.instances.len() >= limits.modules / 2 => {
-            losses.module_limit += 1;
-            return true;
-        }
-        None if table.len() >= limits.modules => return false,
+        None if space.instances.len() >= limits.modules / 2 => return Added::TooMany,
+        None if table.len() >= limits.modules => return Added::NoRoom,
         None => {
             let Ok(module) = Module::new(table.number(&key), image, root, &mapping.path, limits)
             else {
-                losses.module_unreadable += 1;
-                return true;
+                return Added::Unreadable;
             };
             let module = Rc::new(module);
             table.insert(key, &module);
@@ -132,8 +161,7 @@ fn add(
         (start <= mapping.start && mapping.start < end).then_some((bias, start, end))
     };
     let Some((bias, start, end)) = place() else {
-        losses.module_unreadable += 1;
-        return true;
+        return Added::Unreadable;
     };
     if !space.has(mapping, bias, &module) {
         // A new library may lie where one was unloaded.
@@ -148,7 +176,7 @@ fn add(
             module,
         });
     }
-    true
+    Added::Done
 }
 
 fn read_vdso(pid: u32, mapping: &Mapping) -> Option<(Key, Image)> {

@@ -47,6 +47,10 @@ pub struct Config {
     pub kernel_stack_bytes: u32,
     /// Elements of the `THREADS` array, a power of two, minus 1: which bits of a thread id are its index.
     pub thread_mask: u32,
+    /// 1: measure how long locks are held, and who lets go of them.
+    pub measure_holds: u32,
+    /// Waiters of one lock from which on the agent is called at once; 0: never.
+    pub waiters_threshold: u32,
 }
 
 /// Marks a field that the running kernel does not have.
@@ -57,8 +61,14 @@ pub const CONTROL_ADOPT: u32 = 0;
 /// Element of the `CONTROL` array: what to add to a scheduler-clock time to get `CLOCK_MONOTONIC`, in nanoseconds,
 /// wrapping; [`CLOCK_UNKNOWN`] when it was not measured.
 pub const CONTROL_CLOCK: u32 = 1;
+/// Element of the `CONTROL` array: what samples leave out, see [`LEAVE_OUT_STACKS`]. Looked at only when one is due.
+pub const CONTROL_LEAVE_OUT: u32 = 2;
 /// Number of elements of the `CONTROL` array.
-pub const CONTROL_COUNT: u32 = 2;
+pub const CONTROL_COUNT: u32 = 3;
+/// Samples carry no stack.
+pub const LEAVE_OUT_STACKS: u64 = 1;
+/// No samples are taken.
+pub const LEAVE_OUT_SAMPLES: u64 = 2;
 /// No clock offset.
 pub const CLOCK_UNKNOWN: u64 = u64::MAX;
 

@@ -7,6 +7,13 @@ pub const FIRST_BUCKET_LOG2: u32 = 10;
 /// Slot number that stands for "none".
 pub const NO_SLOT: u32 = u32::MAX;
 
+/// Bit of [`LockKey::tgid`] in the lock array: the slot is being taken back, and nobody may begin to use it. No process id
+/// is that large (`PID_MAX_LIMIT` is 2^22).
+pub const RETIRED: u32 = 1 << 31;
+
+/// Flag of [`Lock::flags`]: count waits, but not how long each took.
+pub const WITHOUT_DETAIL: u32 = 1;
+
 /// Identity of a futex word while its process lives.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,7 +26,8 @@ pub struct LockKey {
     pub generation: u32,
 }
 
-/// Statistics of one futex word, written by the kernel side only.
+/// Statistics of one futex word, written by the kernel side. The agent writes [`RETIRED`], `flags`, a `next_sample_ns`
+/// that never comes, 0 to `called`, and zeros everywhere when nobody uses the slot.
 ///
 /// Counters only grow, except `waiters`. `peak_waiters`, `max_ns` and the two time stamps are plain stores: when two
 /// processors race within a few nanoseconds, the lesser value may win. Everything else is exact.
@@ -65,8 +73,47 @@ pub struct Lock {
     /// Thread that was last released by a wake and has not woken this word since, 0 = none: the holder, as far as
     /// hand-offs tell.
     pub last_woken_tid: u32,
+    /// [`WITHOUT_DETAIL`], set by the agent.
+    pub flags: u32,
+    /// 1: the agent was called because of the waiters ([`crate::record::Crossing`]); it sets 0 when they are gone.
+    pub called: u32,
+    /// `CLOCK_MONOTONIC` time since which the slot belongs to this word.
+    pub born_ns: u64,
     /// Finished waits by duration: bucket `i` holds durations up to `2^(FIRST_BUCKET_LOG2 + i)` ns inclusive.
     pub histogram: [u64; BUCKETS],
+}
+
+impl Lock {
+    /// A free slot.
+    pub const EMPTY: Self = Self {
+        key: LockKey {
+            address: 0,
+            tgid: 0,
+            generation: 0,
+        },
+        waiters: 0,
+        peak_waiters: 0,
+        woken: 0,
+        timed_out: 0,
+        interrupted: 0,
+        error: 0,
+        value_changed: 0,
+        total_ns: 0,
+        max_ns: 0,
+        wakes: 0,
+        requeues: 0,
+        last_handoff_ns: 0,
+        next_sample_ns: 0,
+        samples: 0,
+        last_waker_tid: 0,
+        op: 0,
+        value: 0,
+        last_woken_tid: 0,
+        flags: 0,
+        called: 0,
+        born_ns: 0,
+        histogram: [0; BUCKETS],
+    };
 }
 
 const _: () = assert!(size_of::<LockKey>() == 16);

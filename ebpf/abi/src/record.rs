@@ -8,6 +8,9 @@ pub const WAIT_END: u32 = 2;
 /// A thread let go of a word that others wait for, and was chosen for sampling: [`WaitSample`], then `stack_bytes` bytes.
 pub const HOLD_SAMPLE: u32 = 3;
 
+/// As many threads wait for a lock as the agent wants to be called for: [`Crossing`].
+pub const CROSSING: u32 = 4;
+
 /// The bytes after [`WaitSample`] are user stack memory, lowest address (`regs.sp`) first.
 pub const STACK_MEMORY: u32 = 0;
 /// The bytes after [`WaitSample`] are return addresses found by frame pointers, innermost first, 8 bytes each.
@@ -85,5 +88,20 @@ pub struct WaitEnd {
     pub result: i64,
 }
 
+/// The waiters of a lock have reached [`crate::config::Config::waiters_threshold`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crossing {
+    /// [`CROSSING`].
+    pub kind: u32,
+    /// Slot of the lock in the lock array.
+    pub slot: u32,
+    /// Threads that wait for it.
+    pub waiters: u64,
+    /// `CLOCK_MONOTONIC` time at which the last of them began to wait.
+    pub at_ns: u64,
+}
+
+const _: () = assert!(size_of::<Crossing>() == 24);
 const _: () = assert!(size_of::<WaitSample>() == 112);
 const _: () = assert!(size_of::<WaitEnd>() == 40);

@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 
 use super::syscall;
-use crate::{regs::wrapper_arg, sample::Source, wait};
+use crate::{regs::wrapper_arg, sample::Source, settle, wait};
 
 #[inline(always)]
 fn arg(context: &FEntryContext, index: usize) -> u64 {
@@ -64,8 +64,8 @@ enter!(fentry_futex_requeue, |c| syscall::futex_requeue(
 ));
 enter!(fentry_restart_syscall, |_c| wait::restart());
 exit!(
-    fexit_futex => wait::end_futex,
-    fexit_futex_wait => wait::end,
-    fexit_futex_waitv => wait::end,
-    fexit_restart_syscall => wait::end,
+    fexit_futex => settle::end_futex,
+    fexit_futex_wait => settle::end,
+    fexit_futex_waitv => settle::end,
+    fexit_restart_syscall => settle::end,
 );

@@ -8,12 +8,12 @@ use aya_ebpf::{
 };
 use core::ffi::c_void;
 
-use crate::{filter, maps::config, task, wait};
+use crate::{filter, maps::config, settle, task};
 
 /// `sched_process_exit(struct task_struct *)`, in the context of the thread that ends.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn process_exit(_context: RawTracePointContext) -> i32 {
-    wait::gone(bpf_get_current_pid_tgid() as u32);
+    settle::gone(bpf_get_current_pid_tgid() as u32);
     0
 }
 
@@ -22,8 +22,8 @@ pub fn process_exit(_context: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn process_exec(context: RawTracePointContext) -> i32 {
     let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    wait::gone(context.arg::<u32>(1));
-    wait::gone(tgid);
+    settle::gone(context.arg::<u32>(1));
+    settle::gone(tgid);
     if config!(match_comm) == 1
         && let Ok(comm) = bpf_get_current_comm()
         && matches_comm(&comm)
@@ -75,7 +75,7 @@ pub fn signal_deliver(context: RawTracePointContext) -> i32 {
         )
     };
     if failed == 0 {
-        wait::signal(action[0], action[1]);
+        settle::signal(action[0], action[1]);
     }
     0
 }

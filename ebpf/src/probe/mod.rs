@@ -1,4 +1,5 @@
-//! Entry points: one file per kind of hook, each turning its arguments into a call of `wait` or `wake`.
+//! Entry points: one file per kind of hook, each turning its arguments into a call of `wait`, `settle` or
+//! `wake`.
 
 mod census;
 mod fentry;

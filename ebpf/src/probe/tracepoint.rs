@@ -6,7 +6,7 @@
 use aya_ebpf::{EbpfContext as _, macros::tracepoint, programs::TracePointContext};
 
 use super::syscall;
-use crate::{sample::Source, wait};
+use crate::{sample::Source, settle, wait};
 
 #[inline(always)]
 fn word(context: &TracePointContext, index: usize) -> u64 {
@@ -49,9 +49,9 @@ probe!(tp_enter_futex_requeue, |c| syscall::futex_requeue(
     word(&c, 0)
 ));
 probe!(tp_enter_restart_syscall, |_c| wait::restart());
-probe!(tp_exit_futex, |c| wait::end_futex(
+probe!(tp_exit_futex, |c| settle::end_futex(
     Source::of(&c),
     word(&c, 0) as i64
 ));
 // One program serves the exits of all other calls that can wait.
-probe!(tp_exit, |c| wait::end(Source::of(&c), word(&c, 0) as i64));
+probe!(tp_exit, |c| settle::end(Source::of(&c), word(&c, 0) as i64));

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`
 
+mod agent;
 mod empty;
 mod explain;
 mod observer;
@@ -32,7 +33,7 @@ pub struct Args {
     #[arg(long, default_value_t = 500)]
     milliseconds: u64,
     /// Only observers whose name contains one of these, besides the untraced run and the empty programs; `explain` is the
-    /// explanation of many waiters
+    /// explanation of many waiters, `agent` what `holdup agent` costs and how fast it is
     #[arg(long)]
     only: Vec<String>,
     /// Measure this agent, which is built already, instead of building an optimised one
@@ -46,7 +47,7 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("it loads BPF programs itself: run it as root");
     }
     let load_before = load();
-    let agent = agent(args.agent.as_deref())?;
+    let agent = find_agent(args.agent.as_deref())?;
     let workload = paths::target().join("bench/workload");
     let source = paths::root().join("xtask/workload/bench.c");
     shell::compile_c(&source, &workload, &[])?;
@@ -80,9 +81,19 @@ pub fn run(args: &Args) -> Result<()> {
         None
     };
 
+    let watched = if args.only.is_empty() || args.only.iter().any(|only| only == "agent") {
+        ui::step("the agent");
+        Some(agent::measure(&agent, args.rounds)?)
+    } else {
+        None
+    };
+
     ui::line(format_args!("{}\n\n{}", machine(), runs.markdown()));
     if let Some(explained) = &explained {
         ui::line(explained.markdown());
+    }
+    if let Some(watched) = &watched {
+        ui::line(watched.markdown());
     }
     if load_before > BUSY {
         ui::line(format_args!(
@@ -96,7 +107,11 @@ pub fn run(args: &Args) -> Result<()> {
     for observer in OBSERVERS.iter().filter(|row| !row.is_installed()) {
         ui::line(format_args!("not installed: {}", observer.name));
     }
-    keep(args, &runs, explained.as_ref())?;
+    let more = json!({
+        "explain": explained.as_ref().map(explain::Runs::json),
+        "agent": watched.as_ref().map(agent::Results::json),
+    });
+    keep(args, &runs, more)?;
     let is_ours = |row: &usize| OBSERVERS.get(*row).is_some_and(Observer::is_agent);
     if failures.iter().any(|(row, _)| is_ours(row)) {
         bail!("holdup itself was not measured");
@@ -105,7 +120,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// The agent to measure.
-fn agent(given: Option<&Path>) -> Result<PathBuf> {
+fn find_agent(given: Option<&Path>) -> Result<PathBuf> {
     match given {
         // A path without a slash would be looked up among the installed programs.
         Some(path) => path
@@ -172,7 +187,7 @@ fn machine() -> String {
     )
 }
 
-fn keep(args: &Args, runs: &Runs, explained: Option<&explain::Runs>) -> Result<()> {
+fn keep(args: &Args, runs: &Runs, more: Value) -> Result<()> {
     let taken_at = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |time| time.as_secs());
@@ -183,7 +198,7 @@ fn keep(args: &Args, runs: &Runs, explained: Option<&explain::Runs>) -> Result<(
         "rounds": args.rounds,
         "milliseconds": args.milliseconds,
         "runs": runs.json(),
-        "explain": explained.map(explain::Runs::json),
+        "more": more,
     });
     fs::write(&path, format!("{document:#}\n"))
         .with_context(|| format!("cannot write {}", path.display()))?;

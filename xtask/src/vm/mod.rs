@@ -15,14 +15,10 @@ use anyhow::{Context as _, Result, bail};
 
 pub use inner::{Args as InnerArgs, run as run_inner};
 
-use crate::{apt, paths, shell, ui};
+use crate::{apt, dist, paths, shell, ui};
 
 /// What an emulated machine needs besides a kernel.
 const PACKAGES: &[&str] = &["qemu-system-x86", "busybox-static"];
-
-/// Where the emulated processor's programs are built for. A target of its own, so that the flags for static linking do
-/// not reach build scripts.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Workloads of the end-to-end tests that count their own waits.
 const WORKLOADS: &[&str] = &["futex_ops", "futex_storm"];
@@ -74,7 +70,7 @@ fn programs(boot_only: bool) -> Result<Vec<(String, PathBuf)>> {
     let mut packages = vec!["xtask"];
     let mut programs = vec![("bin/busybox".to_owned(), PathBuf::from("/bin/busybox"))];
     if !boot_only {
-        packages.push("holdup");
+        packages = dist::PACKAGES.to_vec();
         for name in WORKLOADS {
             let program = paths::target().join("vm/workloads").join(name);
             let source = paths::root().join(format!("tests/workloads/{name}.c"));
@@ -82,21 +78,7 @@ fn programs(boot_only: bool) -> Result<Vec<(String, PathBuf)>> {
             programs.push((format!("bin/{name}"), program));
         }
     }
-    let mut build = shell::cargo();
-    build.args(["build", "--quiet", "--release", "--target", TARGET]);
-    for package in &packages {
-        build.args(["--package", package]);
-    }
-    build
-        .env("RUSTFLAGS", "-Ctarget-feature=+crt-static")
-        .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
-        .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
-        .env("CARGO_TARGET_DIR", paths::target().join("vm/build"));
-    shell::run(&mut build)?;
-    let built = paths::target()
-        .join("vm/build")
-        .join(TARGET)
-        .join("release");
+    let built = dist::build(&packages)?;
     programs.extend(
         packages
             .iter()

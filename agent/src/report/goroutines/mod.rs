@@ -93,9 +93,7 @@ pub fn look(recognised: Vec<Recognised>, engine: &mut Engine) -> Found {
     let began = Instant::now();
     for (space, program) in recognised {
         let options = Options {
-            time: Options::default()
-                .time
-                .min(TIME.saturating_sub(began.elapsed())),
+            time: time_left(began, engine),
             ..Options::default()
         };
         let looked =
@@ -105,6 +103,16 @@ pub fn look(recognised: Vec<Recognised>, engine: &mut Engine) -> Found {
         }
     }
     found
+}
+
+/// Time for the next process.
+fn time_left(began: Instant, engine: &Engine) -> Duration {
+    let most = Options::default().time;
+    let left = TIME.saturating_sub(began.elapsed());
+    let of_report = engine
+        .deadline
+        .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    most.min(left).min(of_report.unwrap_or(most))
 }
 
 /// Adds goroutines that wait for locks to the counts of their processes.

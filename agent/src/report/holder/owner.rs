@@ -5,6 +5,9 @@ use crate::{
     report::{lock::Judged, process::Processes},
 };
 
+/// The evidence for an owner that has ended.
+pub const ENDED: &str = "owner word; the thread has ended";
+
 /// The owner that the words of one lock name: a live thread, or one that has ended with the lock. `pid` is
 /// the process that waits, which others share the lock with if `is_shared`.
 pub(in crate::report) fn holder(
@@ -36,8 +39,7 @@ pub(in crate::report) fn holder(
         .or_else(|| {
             // Of which process it was, nobody knows any more.
             let pid = (!is_shared).then_some(pid);
-            let known_by = "owner word; the thread has ended";
-            dead.map(|tid| written(pid, tid, String::new(), known_by))
+            dead.map(|tid| written(pid, tid, String::new(), ENDED))
         })
 }
 

@@ -8,6 +8,7 @@ use super::census::Still;
 use crate::{
     ingest::{clock::monotonic_ns, decode},
     report::{
+        budget::Budget,
         engine::Engine,
         lock::{self, Assembled, Sources},
         snapshot,
@@ -37,7 +38,8 @@ pub fn assemble<'a>(
         return Assembled::default();
     }
     engine.look_again(&waiters);
-    waiter::unwind_at_most(&mut waiters, &mut engine.symbols, UNWOUND_PER_LOCK);
+    let budget = Budget::per_lock(UNWOUND_PER_LOCK);
+    waiter::unwind(&mut waiters, &mut engine.symbols, &budget);
     for waiter in &mut waiters {
         let before = threads.get(&waiter.tid);
         let now = Still::of(waiter.key.tgid, waiter.tid);

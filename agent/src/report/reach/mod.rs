@@ -173,8 +173,8 @@ pub fn reach(near: &Assembled, holders: BTreeSet<(u32, u32)>, engine: &mut Engin
     let mut walk = Walk {
         near,
         near_pids: locks.chain(waits).collect(),
+        bounds: Bounds::new(engine.deadline),
         engine,
-        bounds: Bounds::new(),
         visited: HashMap::new(),
         looked: HashSet::new(),
         reached: Reached::default(),
@@ -184,26 +184,23 @@ pub fn reach(near: &Assembled, holders: BTreeSet<(u32, u32)>, engine: &mut Engin
 }
 
 struct Bounds {
-    began: Instant,
+    deadline: Instant,
     began_cpu: Duration,
     threads: usize,
 }
 
 impl Bounds {
-    fn new() -> Self {
+    fn new(deadline: Option<Instant>) -> Self {
+        let own = Instant::now() + MAX_WALL;
         Self {
-            began: Instant::now(),
+            deadline: deadline.map_or(own, |deadline| deadline.min(own)),
             began_cpu: cpu_time(),
             threads: MAX_THREADS,
         }
     }
 
-    fn deadline(&self) -> Instant {
-        self.began + MAX_WALL
-    }
-
     fn is_over(&self) -> bool {
-        Instant::now() >= self.deadline() || cpu_time().saturating_sub(self.began_cpu) >= MAX_CPU
+        Instant::now() >= self.deadline || cpu_time().saturating_sub(self.began_cpu) >= MAX_CPU
     }
 }
 
@@ -354,7 +351,7 @@ impl Walk<'_> {
             let census = if is_over {
                 None
             } else {
-                census::of(pid, self.bounds.threads, self.bounds.deadline())
+                census::of(pid, self.bounds.threads, self.bounds.deadline)
             };
             let Some(Census {
                 threads,

@@ -7,6 +7,7 @@ mod chain;
 mod flame;
 mod footer;
 mod histogram;
+mod incident;
 mod lock;
 mod markup;
 mod overview;
@@ -19,7 +20,7 @@ mod waits;
 use std::collections::{HashMap, HashSet};
 
 use super::{Report, causes::Causes};
-use crate::model::{Lock, explanation::LockRef, process::Process, snapshot::Thread};
+use crate::model::{Bundle, Lock, explanation::LockRef, process::Process, snapshot::Thread};
 
 /// Writes a report.
 #[must_use]
@@ -27,9 +28,21 @@ pub fn render(report: &Report, causes: &Causes<'_>) -> String {
     page::render(&View::of(report, causes))
 }
 
+/// Writes a bundle: the page of its snapshot, with the incident first. `snapshot` is what was taken out of it.
+#[must_use]
+pub fn bundle(bundle: &Bundle, snapshot: &Report) -> String {
+    let causes = Causes::of_report(snapshot);
+    page::render(&View {
+        bundle: Some(bundle),
+        ..View::of(snapshot, &causes)
+    })
+}
+
 /// A report with what is looked up in it.
 struct View<'a> {
     report: &'a Report,
+    /// What the report is part of.
+    bundle: Option<&'a Bundle>,
     causes: &'a Causes<'a>,
     processes: &'a [Process],
     /// Locks that somebody must let go of, or that may be such.
@@ -68,6 +81,7 @@ impl<'a> View<'a> {
         }
         Self {
             report,
+            bundle: None,
             causes,
             processes,
             locks,

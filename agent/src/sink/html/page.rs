@@ -1,6 +1,6 @@
 //! The page as a whole.
 
-use super::{View, flame, footer, lock, markup::Html, overview, summary, threads, waits};
+use super::{View, flame, footer, incident, lock, markup::Html, overview, summary, threads, waits};
 use crate::sink::{Report, units};
 
 const STYLE: &str = include_str!("style.css");
@@ -25,6 +25,9 @@ pub fn render(view: &View<'_>) -> String {
     html.leaf("h1", &[], &format!("{what}: {}", view.who()));
     html.leaf("p", &[("class", "quiet")], &when);
     html.raw("</header>\n<main id=\"content\">\n");
+    if let Some(bundle) = view.bundle {
+        incident::write(&mut html, bundle);
+    }
     summary::write(&mut html, view);
     overview::write(&mut html, view);
     lock::write_all(&mut html, view);
@@ -53,7 +56,7 @@ fn title(view: &View<'_>) -> (&'static str, String) {
             "holdup snapshot",
             format!(
                 "{}, at {}",
-                units::plural(snapshot.threads.len() as u64, "thread", "threads"),
+                units::plural(snapshot.thread_count(), "thread", "threads"),
                 snapshot.taken_at
             ),
         ),

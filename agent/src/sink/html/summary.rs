@@ -32,7 +32,7 @@ pub fn write(html: &mut Html, view: &View<'_>) {
         .causes
         .root_blockers
         .iter()
-        .filter(|blocker| blocker.ending != Ending::Deadlock);
+        .filter(|blocker| blocker.ending != Ending::Deadlock && !blocker.root.is_idle());
     let count = roots.clone().count();
     for blocker in roots.take(SENTENCES) {
         html.open("li", &[]);

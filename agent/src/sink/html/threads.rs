@@ -114,15 +114,22 @@ fn rows(html: &mut Html, view: &View<'_>) {
         html.raw("</tr>\n");
     }
     html.raw("</tbody></table></div>\n");
-    if let Some(more @ 1..) = threads.len().checked_sub(MAX_ROWS) {
-        let waiting = threads.iter().skip(MAX_ROWS);
-        let waiting = waiting.filter(|thread| thread.lock.is_some()).count() as u64;
+    let unseen = |(index, thread): (usize, &&Thread)| {
+        // Those that a row stands for have none of their own.
+        thread.count().saturating_sub(u64::from(index < MAX_ROWS))
+    };
+    let sum = |rows: &mut dyn Iterator<Item = (usize, &&Thread)>| {
+        rows.map(unseen).fold(0, u64::saturating_add)
+    };
+    if let more @ 1.. = sum(&mut threads.iter().enumerate()) {
+        let all = threads.iter().enumerate();
+        let waiting = sum(&mut all.filter(|(_, thread)| thread.lock.is_some()));
         html.leaf(
             "p",
             &[("class", "quiet")],
             &format!(
                 "{} more not shown; {} of them wait for a lock or in another futex wait. The JSON document has them.",
-                units::plural(more as u64, "thread", "threads"),
+                units::plural(more, "thread", "threads"),
                 units::count(waiting)
             ),
         );

@@ -37,7 +37,8 @@ fn index(le_ns: Option<u64>) -> usize {
     le_ns.map_or(holdup_abi::lock::BUCKETS - 1, holdup_abi::lock::bucket)
 }
 
-fn bar(count: u64, most: u64) -> char {
+/// A block for `count`, where `most` is the greatest there is.
+pub fn bar(count: u64, most: u64) -> char {
     if count == 0 {
         return ' ';
     }

@@ -14,8 +14,8 @@ use super::page::{Page, Style};
 pub const KIND: usize = 12;
 
 /// Whether a lock belongs in the main section: somebody must let go, or we cannot tell that nobody must.
-pub fn is_held_up(lock: &Lock) -> bool {
-    lock.kind.is_lock() || lock.kind == Kind::Unknown
+pub const fn is_held_up(lock: &Lock) -> bool {
+    lock.kind.may_be_lock()
 }
 
 /// Whether somebody slept for it: a call that found the word changed did not.
@@ -123,14 +123,11 @@ pub fn deadlocks(page: &mut Page, deadlocks: &[Deadlock]) {
 pub fn roots(page: &mut Page, roots: &[RootBlocker]) {
     /// The rest are in the JSON document.
     const SHOWN: usize = 5;
-    if !roots.iter().any(|root| root.locks.len() > 1) {
-        return;
-    }
-    // What a deadlock holds up, it says itself.
-    let roots: Vec<&RootBlocker> = roots
-        .iter()
-        .filter(|root| root.ending != Ending::Deadlock)
-        .collect();
+    // What a deadlock holds up, it says itself; what holds up one lock is told there.
+    let tells = |root: &&RootBlocker| {
+        root.ending != Ending::Deadlock && root.locks.len() > 1 && !root.root.is_idle()
+    };
+    let roots: Vec<&RootBlocker> = roots.iter().filter(tells).collect();
     for root in roots.iter().take(SHOWN) {
         page.paragraph(&root.text, Style::Bold);
     }

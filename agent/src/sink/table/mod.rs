@@ -1,18 +1,21 @@
 //! Reports for people, at least 80 columns wide. What somebody needs at three in the morning comes first: which lock,
 //! how many wait, since when, at which line, who holds it.
 
+mod bundle;
 mod capture;
 pub(super) mod footer;
 mod goroutines;
 mod group;
 mod histogram;
 pub(super) mod lock;
-mod page;
+pub(super) mod page;
 pub(super) mod sites;
 mod snapshot;
 pub(super) mod stack;
 pub(super) mod threads;
+pub(super) mod timeline;
 
+pub use bundle::render as bundle;
 pub use capture::render as capture;
 pub use snapshot::render as snapshot;
 

@@ -97,7 +97,7 @@ fn header(page: &mut Page, snapshot: &Snapshot, locks: &[&Lock], others: &[&Lock
         [process] => format!("{} ({})", process.comm, process.pid),
         many => units::plural(many.len() as u64, "process", "processes"),
     };
-    let threads = units::plural(snapshot.threads.len() as u64, "thread", "threads");
+    let threads = units::plural(snapshot.thread_count(), "thread", "threads");
     page.line(&[
         ("holdup snapshot: ", Style::Bold),
         (

@@ -3,7 +3,7 @@ use unicode_width::UnicodeWidthStr as _;
 use super::*;
 use crate::{
     model::{
-        Capture, Snapshot,
+        Capture, Kind, Snapshot,
         explanation::{Ending, LockRef, Node, Progress, RootBlocker},
     },
     sink::{fixture, golden},
@@ -58,6 +58,13 @@ fn roots_of_several_locks_come_first() {
         page.find(&text).unwrap() < page.find("KIND").unwrap(),
         "{page}"
     );
+    document.root_blockers[0].root = Node::Lock {
+        pid: 4242,
+        address: 0x6060,
+        kind: Kind::Condvar,
+        name: "jobs".to_owned(),
+    };
+    assert!(!snapshot(&document, &PLAIN).contains(&text), "idle workers");
 }
 
 #[test]

@@ -69,12 +69,12 @@ pub fn group<'a>(threads: impl IntoIterator<Item = &'a Thread>) -> Vec<Group<'a>
         let index = *index_of.entry(key).or_insert(groups.len());
         match groups.get_mut(index) {
             Some(group) => {
-                group.count += 1;
+                group.count = group.count.saturating_add(thread.count());
                 group.oldest_ns = group.oldest_ns.max(thread.since_ns);
             }
             None => groups.push(Group {
                 first: thread,
-                count: 1,
+                count: thread.count(),
                 oldest_ns: thread.since_ns,
             }),
         }

@@ -240,3 +240,26 @@ fn the_vdso_is_read_from_memory() {
     assert_eq!(time.module.as_deref(), Some("[vdso]"));
     assert!(time.offset < vdso.end - vdso.start);
 }
+
+/// What an exec unmaps while it is read is not a file that could not be opened.
+#[test]
+fn an_exec_in_the_middle_is_no_unreadable_module() {
+    const SOURCE: &str = r#"
+#include <unistd.h>
+int main(int count, char **arguments) { return execv("/proc/self/exe", arguments) && count; }
+"#;
+    const LOOKS: u32 = 3000;
+    let scratch = Scratch::new("exec");
+    let program = compile(&scratch, "program", SOURCE, "cc", &["-O1"]);
+    let mut child = Command::new(program).spawn().unwrap();
+    let mut symbols = symbols();
+    for generation in 0..LOOKS {
+        symbols.load(Space {
+            pid: child.id(),
+            generation,
+        });
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(symbols.losses().module_unreadable, 0);
+}
