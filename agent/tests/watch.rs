@@ -186,8 +186,9 @@ fn no_wait_is_lost_or_counted_twice_while_slots_are_taken_back() {
         "{counted} counted, {truth} true, {} rows",
         totals.rows
     );
+    // There are 800 words: one that gives its slot back and is waited for again has a new row.
     assert!(
-        totals.rows > 1_600,
+        totals.rows > 1_000,
         "slots were not taken back: {}",
         totals.rows
     );

@@ -143,7 +143,7 @@ pub struct Lock {
     /// How long it is held by those who had to wait for it; null when no hold was measured, and for what is no lock.
     #[serde(default)]
     pub holds: Option<Holds>,
-    /// How much of the waiting was the scheduler's doing; null when no wait was looked at.
+    /// How much of the waiting was the scheduler's doing; null when no wait ended, or the kernel does not tell.
     #[serde(default)]
     pub runqueue: Option<Runqueue>,
     /// Who holds it now; null when not known.

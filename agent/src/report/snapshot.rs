@@ -53,11 +53,12 @@ fn by_cause(lock: &Lock) -> impl Ord + use<> {
 }
 
 /// Builds the report from a census. `again` takes others: a thread that ran meanwhile has left a mixture of stacks
-/// behind, which is dropped.
+/// behind, which is dropped. `asleep` tells since when all sleeping threads of the machine have slept.
 #[must_use]
 pub fn build(
     seen: &[Seen],
     mut again: impl FnMut() -> Vec<Task>,
+    mut asleep: impl FnMut() -> HashMap<u32, u64>,
     plan: Vec<PlanEntry>,
     taken_at: SystemTime,
     budget: &Budget,
@@ -99,7 +100,7 @@ pub fn build(
             now_ns: began_ns,
         },
     );
-    let mut causes = explain::explain(&mut assembled, &mut engine, |assembled| {
+    let mut causes = explain::explain(&mut assembled, &mut engine, &mut asleep, |assembled| {
         looks::of_threads(assembled, began_ns, seen, &again())
     });
     let mut goroutines = goroutines::look(go, &mut engine);

@@ -58,7 +58,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_millis(50);
 /// How soon the next tick is at the soonest, when the kernel side calls or something is not settled yet.
 const SOON: Duration = Duration::from_millis(100);
-/// Ticks in a row that come early.
+/// Ticks in a row that come early; one that does not need another ends the row.
 const MAX_EARLY: u32 = 5;
 /// Least time between two turns of taking in samples, which come in bursts.
 const NAP: Duration = Duration::from_millis(20);
@@ -174,8 +174,8 @@ impl Watch {
                 return Ok(Why::Woken);
             }
             if rung.wakers[1] {
-                if self.is_behind {
-                    return Ok(Why::Due);
+                if self.is_behind && self.early < MAX_EARLY {
+                    self.due = self.due.min(self.last + SOON);
                 }
                 if let Some(plane) = self.eyes.plane() {
                     // What cannot be done now fails in the next tick again, and is told there.
@@ -231,8 +231,9 @@ impl Watch {
             None => self.table.view(&NotCounted, moment),
         };
         self.is_behind = self.namer.is_behind();
-        self.early = if circles.is_suspicious {
-            self.early + 1
+        let is_unsettled = circles.is_suspicious || self.is_behind;
+        self.early = if is_unsettled {
+            self.early.saturating_add(1)
         } else {
             0
         };

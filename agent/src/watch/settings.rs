@@ -58,7 +58,7 @@ impl Default for Settings {
             probe: Probe::Default,
             tick: Duration::from_secs(1),
             sample_interval: Duration::from_secs(1),
-            locks: 65_536,
+            locks: 32_768,
             threads: 65_536,
             ring_bytes: 4 << 20,
             waiters_threshold: 64,

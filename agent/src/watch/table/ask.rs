@@ -59,12 +59,14 @@ impl Table {
                 self.unnamed.pop_front();
                 continue;
             };
+            let is_new = word.naming == Naming::New;
             // All behind it are younger.
-            if (self.now.wrapping_sub(word.ask_at) as i32) < 0 && word.naming == Naming::New {
+            if (self.now.wrapping_sub(word.ask_at) as i32) < 0 && is_new {
                 break;
             }
             self.unnamed.pop_front();
-            if word.naming == Naming::New && !word.is_asked {
+            let is_unjudged = is_new || (word.naming == Naming::Unknown && word.tries == 0);
+            if is_unjudged && !word.is_asked {
                 questions.extend(self.ask(place));
             }
         }

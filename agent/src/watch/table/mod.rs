@@ -6,6 +6,8 @@
 
 mod ask;
 pub mod counts;
+mod idle;
+mod message;
 mod process;
 pub mod row;
 #[cfg(test)]
@@ -15,14 +17,15 @@ pub mod word;
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
-    time::SystemTime,
 };
 
 use holdup_abi::lock::LockKey;
 
 pub use self::{
     ask::Question,
+    message::{Answer, Held, Moment, Parked, Place, Tick},
     row::{Identity, Name, NotCounted, Statistics},
+    word::Words,
 };
 use self::{
     process::Processes,
@@ -30,98 +33,9 @@ use self::{
     word::{Naming, Waiters, Word},
 };
 use crate::model::{
-    Holder, Kind,
-    explanation::Deadlock,
-    plan::PlanEntry,
+    Kind,
     watch::{Process, ProcessKey, View},
 };
-
-/// Where a word is kept.
-pub type Place = u32;
-/// When a tick was, in tenths of a second since the watch began: what fits a word.
-pub type Tick = u32;
-
-/// A thread in a wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Parked {
-    /// Thread.
-    pub tid: u32,
-    /// Since when, on the monotonic clock; `None` when not known.
-    pub since_ns: Option<u64>,
-    /// It has waited for longer than is known.
-    pub at_least: bool,
-    /// Operation, see [`holdup_abi::futex`].
-    pub op: u32,
-    /// Value that it expected.
-    pub value: u32,
-}
-
-/// What was found out about a word.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// Its place.
-    pub place: Place,
-    /// The word.
-    pub key: LockKey,
-    /// What it is; `None` when that could not be looked up, e.g. because its process is gone.
-    pub identity: Option<Identity>,
-    /// A stack was there to be judged by.
-    pub had_stack: bool,
-    /// Who holds it; only when somebody waited.
-    pub held: Option<Held>,
-}
-
-/// Who holds a lock.
-#[derive(Clone, Debug)]
-pub struct Held {
-    /// The holder.
-    pub holder: Option<Holder>,
-    /// It has ended.
-    pub abandoned: bool,
-    /// When the lock's word began to be read, on the monotonic clock.
-    pub from_ns: u64,
-    /// When it had been read.
-    pub at_ns: u64,
-}
-
-/// What a view has besides rows.
-#[derive(Clone, Debug)]
-pub struct Moment {
-    /// `CLOCK_MONOTONIC` in nanoseconds.
-    pub at_ns: u64,
-    /// The same on the wall clock.
-    pub at: SystemTime,
-    /// What is attached.
-    pub plan: Arc<[PlanEntry]>,
-    /// What was lost.
-    pub loss: BTreeMap<String, u64>,
-    /// Circles.
-    pub deadlocks: Vec<Deadlock>,
-}
-
-/// Words by place.
-#[derive(Debug, Default)]
-pub struct Words(Vec<Option<Word>>);
-
-impl Words {
-    /// The word at a place.
-    #[must_use]
-    pub fn get(&self, place: Place) -> Option<&Word> {
-        self.0.get(place as usize)?.as_ref()
-    }
-
-    fn get_mut(&mut self, place: Place) -> Option<&mut Word> {
-        self.0.get_mut(place as usize)?.as_mut()
-    }
-
-    fn slot(&mut self, place: Place) -> &mut Option<Word> {
-        let index = place as usize;
-        if index >= self.0.len() {
-            self.0.resize(index + 1, None);
-        }
-        &mut self.0[index]
-    }
-}
 
 /// The table.
 #[derive(Debug)]
@@ -144,6 +58,8 @@ pub struct Table {
     fading: Vec<u32>,
     /// Words without waiters that have no name yet.
     unnamed: VecDeque<Place>,
+    /// Words that are not shown until they have a name, or have had none for long.
+    withheld: VecDeque<Place>,
     live: usize,
     nameless: Arc<str>,
 }
@@ -163,6 +79,7 @@ impl Default for Table {
             closing: Vec::new(),
             fading: Vec::new(),
             unnamed: VecDeque::new(),
+            withheld: VecDeque::new(),
             live: 0,
             nameless: row::nameless(),
         }
@@ -177,6 +94,21 @@ impl Table {
         for place in self.waited_before.clone() {
             if let Some(word) = self.words.get_mut(place) {
                 word.waiters = Waiters::default();
+                let row = word.row;
+                self.touch(row);
+            }
+        }
+        while let Some(&place) = self.withheld.front() {
+            let word = self.words.get_mut(place);
+            if word
+                .as_ref()
+                .is_some_and(|word| word.may_be_named_soon(now))
+            {
+                break;
+            }
+            self.withheld.pop_front();
+            if let Some(word) = word.filter(|word| word.naming == Naming::New) {
+                word.naming = Naming::Unknown;
                 let row = word.row;
                 self.touch(row);
             }
@@ -214,6 +146,7 @@ impl Table {
         self.join(place, row);
         self.live += 1;
         self.unnamed.push_back(place);
+        self.withheld.push_back(place);
         waits
     }
 
@@ -430,41 +363,9 @@ impl Table {
         self.processes.count()
     }
 
-    /// Whether the process of a word has ended.
-    #[must_use]
-    pub fn has_ended(&self, key: &LockKey) -> bool {
-        self.processes.has_ended(&ProcessKey {
-            pid: key.tgid,
-            generation: key.generation,
-        })
-    }
-
-    /// Words of processes that have ended.
-    pub fn orphans(&mut self) -> Vec<Place> {
-        self.processes.orphans(&self.words)
-    }
-
     /// Processes that have a word.
     pub fn processes(&mut self) -> &mut Processes {
         &mut self.processes
-    }
-
-    /// Words that nobody waits for and that have not changed for `idle` tenths of a second, those that have not for longest first, `most`
-    /// at most.
-    #[must_use]
-    pub fn idle(&self, idle: Tick, most: usize) -> Vec<Place> {
-        let words = self.words.0.iter().enumerate();
-        let mut found: Vec<(Tick, Place)> = words
-            .filter_map(|(place, word)| {
-                let word = word.as_ref()?;
-                let age = self.now.wrapping_sub(word.changed);
-                (word.waiters.count == 0 && age >= idle)
-                    .then_some((age, Place::try_from(place).ok()?))
-            })
-            .collect();
-        found.sort_unstable_by(|left, right| right.cmp(left));
-        found.truncate(most);
-        found.into_iter().map(|(_, place)| place).collect()
     }
 
     /// There was no room for a question.

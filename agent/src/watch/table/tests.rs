@@ -1,10 +1,10 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use holdup_abi::lock::Lock;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{explanation::Confidence, watch::Counts};
+use crate::model::{Holder, explanation::Confidence, watch::Counts};
 
 /// A kernel side with a few slots.
 #[derive(Clone, Default)]

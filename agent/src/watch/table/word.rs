@@ -2,7 +2,7 @@
 
 use holdup_abi::lock::LockKey;
 
-use super::Tick;
+use super::{Parked, Place, Tick};
 use crate::model::watch::{Counts, ProcessKey};
 
 /// How well a word is known.
@@ -66,6 +66,8 @@ pub struct Word {
 const MAX_TRIES: u8 = 6;
 /// Tenths of a second that a word without waiters is given to be sampled before its memory alone is asked.
 const PATIENCE: Tick = 20;
+/// Tenths of a second for which a word without a name is not shown.
+const WITHHELD: Tick = 100;
 /// Tenths of a second after which a word that was judged in vain is judged again for the first time.
 const FIRST_PAUSE: Tick = 10;
 
@@ -98,7 +100,7 @@ impl Word {
     }
 
     /// Counts a waiter in.
-    pub fn waits(&mut self, waiter: &super::Parked) {
+    pub fn waits(&mut self, waiter: &Parked) {
         let waiters = &mut self.waiters;
         let since_ns = waiter.since_ns.unwrap_or(u64::MAX);
         if waiters.count == 0 || since_ns < waiters.oldest_since_ns {
@@ -109,6 +111,13 @@ impl Word {
         }
         waiters.at_least |= waiter.at_least;
         waiters.count += 1;
+    }
+
+    /// Whether it is new, and so short a time that a name for it may be on its way.
+    #[must_use]
+    pub const fn may_be_named_soon(&self, now: Tick) -> bool {
+        let age = now.wrapping_sub(self.ask_at.wrapping_sub(PATIENCE)) as i32;
+        matches!(self.naming, Naming::New) && age < WITHHELD as i32
     }
 
     /// Whether its name is worth asking for now that somebody waits for it.
@@ -132,5 +141,29 @@ impl Word {
             MAX_TRIES
         };
         self.ask_at = now.wrapping_add(FIRST_PAUSE << shift);
+    }
+}
+
+/// Words by place.
+#[derive(Debug, Default)]
+pub struct Words(pub(super) Vec<Option<Word>>);
+
+impl Words {
+    /// The word at a place.
+    #[must_use]
+    pub fn get(&self, place: Place) -> Option<&Word> {
+        self.0.get(place as usize)?.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, place: Place) -> Option<&mut Word> {
+        self.0.get_mut(place as usize)?.as_mut()
+    }
+
+    pub(super) fn slot(&mut self, place: Place) -> &mut Option<Word> {
+        let index = place as usize;
+        if index >= self.0.len() {
+            self.0.resize(index + 1, None);
+        }
+        &mut self.0[index]
     }
 }
