@@ -1,6 +1,8 @@
 //! Wiring: from a target to a report. The one file that knows every stage.
 
 use std::{
+    cell::RefCell,
+    collections::HashMap,
     future::Future,
     io,
     os::fd::{AsFd as _, OwnedFd},
@@ -319,10 +321,12 @@ pub fn snapshot(
                         asleep_since_ns: plane.asleep_since_ns(&task),
                     })
                     .collect();
-                let again = || plane.census().unwrap_or_default();
                 let budget = options.budget(seen.len());
+                let plane = RefCell::new(plane);
+                let again = || plane.borrow_mut().census().unwrap_or_default();
+                let asleep = || plane.borrow_mut().asleep();
                 return Ok(report::snapshot::build(
-                    &seen, again, plan, taken_at, &budget,
+                    &seen, again, asleep, plan, taken_at, &budget,
                 ));
             }
             Err(error) => PlaneError::Map {
@@ -361,7 +365,12 @@ pub fn snapshot(
     let again = || proc_census(watch).0;
     let budget = options.budget(seen.len());
     Ok(report::snapshot::build(
-        &seen, again, plan, taken_at, &budget,
+        &seen,
+        again,
+        HashMap::new,
+        plan,
+        taken_at,
+        &budget,
     ))
 }
 

@@ -129,12 +129,20 @@ pub fn take_back(thread: &Thread) {
     }
 }
 
-/// Counts thread `tid` out and accounts its wait of `duration_ns`, which ended at `now_ns` with `result`.
+/// Counts thread `tid` out and accounts its wait of `duration_ns`, `ready_ns` of which it lacked a processor only, and
+/// which ended at `now_ns` with `result`.
 ///
 /// # Safety
 /// `lock` is a live element of [`LOCKS`] that was [`enter`]ed by this wait.
 #[inline(always)]
-pub unsafe fn leave(lock: *mut Lock, tid: u32, result: i64, duration_ns: u64, now_ns: u64) {
+pub unsafe fn leave(
+    lock: *mut Lock,
+    tid: u32,
+    result: i64,
+    duration_ns: u64,
+    ready_ns: u64,
+    now_ns: u64,
+) {
     // SAFETY: the caller's promise.
     unsafe {
         add(&raw mut (*lock).waiters, u64::MAX);
@@ -154,6 +162,7 @@ pub unsafe fn leave(lock: *mut Lock, tid: u32, result: i64, duration_ns: u64, no
         };
         add(outcome, 1);
         add(&raw mut (*lock).total_ns, duration_ns);
+        add(&raw mut (*lock).ready_ns, ready_ns);
         if duration_ns > (*lock).max_ns {
             (*lock).max_ns = duration_ns;
         }

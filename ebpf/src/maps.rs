@@ -7,7 +7,7 @@ use aya_ebpf::{
 use holdup_abi::{
     config::{CONTROL_COUNT, Config, MAX_TARGETS},
     counter,
-    hold::Holds,
+    hold::{BesideKey, Holds, Tally},
     lock::{Lock, LockKey},
     record::WaitSample,
     thread::Thread,
@@ -35,7 +35,6 @@ pub static CONFIG: Config = Config {
     cgroup_level: 0,
     has_task_regs: 0,
     sample_interval_ns: 0,
-    hold_window_ns: 0,
     sampling: 0,
     match_comm: 0,
     target_comm: [0; 16],
@@ -102,9 +101,14 @@ pub static LOCK_SLOTS: HashMap<LockKey, u32> = HashMap::with_max_entries(32_768,
 #[map]
 pub static LOCKS: Array<Lock> = Array::with_max_entries(32_768, MMAPABLE);
 
-/// How long locks are held, by slot. 32,768 x 352 B, mapped into the agent.
+/// How long locks are held, by slot. 32,768 x 328 B, mapped into the agent.
 #[map]
 pub static HOLDS: Array<Holds> = Array::with_max_entries(32_768, MMAPABLE);
+
+/// Holds of words that may be one of two of their lock. 2,048 x 328 B (+ about 48 B of hash overhead). Full: the hold is
+/// not accounted, `holds_full` grows.
+#[map]
+pub static HOLDS_BESIDE: HashMap<BesideKey, Tally> = HashMap::with_max_entries(2_048, 0);
 
 /// Slots nobody uses, filled by the agent. 32,768 x 4 B. Empty: see [`LOCK_SLOTS`].
 #[map]

@@ -69,7 +69,7 @@ pub unsafe fn is_due(lock: *mut Lock, now_ns: u64) -> bool {
 /// # Safety
 /// `lock` is a live element of the lock array.
 #[inline(always)]
-pub unsafe fn wait(source: Source, thread: &mut Thread, lock: *mut Lock, run_delay_ns: u64) {
+pub unsafe fn wait(source: Source, thread: &mut Thread, lock: *mut Lock) {
     let event = Event {
         kind: WAIT_SAMPLE,
         slot: thread.slot,
@@ -80,7 +80,6 @@ pub unsafe fn wait(source: Source, thread: &mut Thread, lock: *mut Lock, run_del
     };
     if emit(source, thread, &event) {
         thread.flags |= SAMPLED;
-        thread.run_delay_ns = run_delay_ns;
         // SAFETY: the caller's promise.
         unsafe { add(&raw mut (*lock).samples, 1) };
     }

@@ -14,6 +14,7 @@ use crate::{
     hold, lock,
     maps::{MORE_THREADS, config},
     sample::{self, Source},
+    task::Own,
     tell, thread,
 };
 
@@ -120,6 +121,8 @@ pub fn gone(tid: u32) {
     if let Some(mut thread) = thread::remove(tid)
         && thread.state != IDLE
     {
+        // It may not be the current thread that the wait was of.
+        thread.run_delay_ns = u64::MAX;
         settle(None, &mut thread, EINTR);
     }
 }
@@ -142,10 +145,16 @@ pub fn settle(source: Option<Source>, thread: &mut Thread, result: i64) {
         lost(Counter::Internal);
         return;
     };
+    let own = Own::new();
+    // It may have been preempted before it slept, or after the look at the clock.
+    let ready_ns = match thread.run_delay_ns {
+        u64::MAX => 0,
+        before => own.run_delay_ns().saturating_sub(before).min(duration_ns),
+    };
     // SAFETY: a live element of the array, entered when the wait began.
-    unsafe { lock::leave(lock, thread.tid, result, duration_ns, now_ns) };
+    unsafe { lock::leave(lock, thread.tid, result, duration_ns, ready_ns, now_ns) };
     if result >= 0 {
-        hold::begin(thread, thread.slot, now_ns);
+        hold::begin(thread, now_ns, own.sleeps());
     }
     if config!(sampling) == 0 {
         return;
@@ -154,10 +163,10 @@ pub fn settle(source: Option<Source>, thread: &mut Thread, result: i64) {
         && thread.flags & SAMPLED == 0
         && duration_ns >= config!(sample_interval_ns)
     {
-        // SAFETY: as above. How long it waited for a processor is not known: that was not looked at when it began.
+        // SAFETY: as above.
         unsafe {
             if sample::is_due(lock, now_ns) {
-                sample::wait(source, thread, lock, u64::MAX);
+                sample::wait(source, thread, lock);
             }
         }
     }

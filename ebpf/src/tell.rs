@@ -10,26 +10,19 @@ use holdup_abi::{
 use crate::{
     count::{Counter, lost},
     maps::SAMPLES,
-    task,
 };
 
 /// `BPF_RB_FORCE_WAKEUP`.
 const FORCE_WAKEUP: u64 = 2;
 
-/// Reports the end of a sampled wait, so that time can be shared out among call paths and between the lock and the
-/// scheduler.
+/// Reports the end of a sampled wait, so that time can be shared out among call paths.
 #[inline(never)]
 pub fn wait_end(thread: &Thread, result: i64, duration_ns: u64) {
-    let run_delay_ns = match thread.run_delay_ns {
-        u64::MAX => u64::MAX,
-        before => task::run_delay_ns().saturating_sub(before),
-    };
     let end = WaitEnd {
         kind: WAIT_END,
         tid: thread.tid,
         since_ns: thread.since_ns,
         duration_ns,
-        run_delay_ns,
         result,
     };
     if SAMPLES.output::<WaitEnd>(end, 0).is_err() {

@@ -12,7 +12,8 @@ use crate::{
     maps::config,
     sample::{self, Source},
     settle::{EINTR, settle},
-    task, tell, thread,
+    task::Own,
+    tell, thread,
 };
 
 /// A wait operation starts in the current thread.
@@ -64,6 +65,7 @@ pub fn begin(source: Source, op: u32, address: u64, value: u32) {
     thread.value = value;
     thread.flags = 0;
     thread.state = WAITING;
+    thread.run_delay_ns = Own::new().run_delay_ns();
     // SAFETY: `lock` is a live element of the array.
     unsafe {
         let waiters = lock::enter(lock);
@@ -77,7 +79,7 @@ pub fn begin(source: Source, op: u32, address: u64, value: u32) {
         (*lock).op = op;
         (*lock).value = value;
         if config!(sampling) == 1 && sample::is_due(lock, now_ns) {
-            sample::wait(source, thread, lock, task::run_delay_ns());
+            sample::wait(source, thread, lock);
         }
     }
 }

@@ -38,7 +38,10 @@ pub fn wake(source: Source, address: u64, requeue: bool) {
     let lock = match lock::in_slot(cached, &key) {
         Some(lock) => lock,
         None => {
-            let Some(slot) = lock::find(&key) else { return };
+            let Some(slot) = lock::find(&key) else {
+                hold::end(thread, NO_SLOT, &key, 0);
+                return;
+            };
             let Some(lock) = lock::in_slot(slot, &key) else {
                 return;
             };
@@ -48,7 +51,8 @@ pub fn wake(source: Source, address: u64, requeue: bool) {
         }
     };
     // SAFETY: `lock` is a live element of the array.
-    let slept = hold::end(thread, thread.wake_slot, unsafe { (*lock).born_ns });
+    let born_ns = unsafe { (*lock).born_ns };
+    let slept = hold::end(thread, thread.wake_slot, &key, born_ns);
     // SAFETY: `lock` is a live element of the array.
     unsafe {
         // It passes on what it was given, also when nobody waits for it.

@@ -121,6 +121,16 @@ fn given_a_rust_mutex_and_has_not_passed_it_on() -> Result<()> {
     truth.heart.end(workload)
 }
 
+/// A parking_lot mutex names nobody either, and its waiters sleep on words of their own.
+#[test]
+fn given_a_parking_lot_mutex_and_has_not_passed_it_on() -> Result<()> {
+    let (workload, truth, capture) = recorded(&rust_program(), "handed_on_parking_lot")?;
+    let lock = capture.lock(workload.pid(), truth.address()?, "mutex")?;
+    let explanation = is_held(lock, &truth, "observed")?;
+    explanation.says(&["it was woken for it and has not passed it on"])?;
+    truth.heart.end(workload)
+}
+
 /// Whoever was given it last has let go since, without anybody waiting; the one who has it was never seen to get it.
 #[test]
 fn given_a_rust_mutex_and_has_passed_it_on() -> Result<()> {
@@ -157,6 +167,33 @@ fn the_address_and_a_call_elsewhere() -> Result<()> {
     let lock = snapshot.lock(workload.pid(), truth.address()?, "mutex")?;
     let explanation = is_held(lock, &truth, "inferred")?;
     explanation.says(&["its stack holds the lock's address, and its function "])?;
+    truth.heart.end(workload)
+}
+
+/// The holder never sleeps: its registers are those of its last entry into the kernel, and it is read twice.
+#[test]
+fn past_the_call_and_on_a_cpu() -> Result<()> {
+    let (workload, truth, snapshot) = looked_at(&rust_program(), "on_cpu")?;
+    let lock = snapshot.lock(workload.pid(), truth.address()?, "mutex")?;
+    let holder = lock.holder.as_ref().context("no holder")?;
+    ensure!(
+        holder.tid == truth.holder && holder.confidence == "inferred",
+        "{holder:?}, truth {truth:?}"
+    );
+    let explanation = why(lock)?;
+    ensure!(
+        explanation.kinds() == ["held_by"]
+            && explanation.root.is_thread(truth.holder)
+            && explanation.confidence == "inferred"
+            && ["runs", "starved"].contains(&explanation.ending.as_str())
+            && explanation.progress == "progressing",
+        "{explanation:?}"
+    );
+    explanation.says(&[
+        "it is past the call for the lock in ",
+        "at two moments while it runs",
+        "it is slow but moves",
+    ])?;
     truth.heart.end(workload)
 }
 

@@ -14,18 +14,23 @@ const HOLD_NS: u64 = 12_000_000;
 struct Truth {
     address: String,
     /// How long the real-time thread went on after the lock was given up.
+    #[serde(default)]
     starved_ns: u64,
 }
 
 fn record(arguments: &[&str]) -> Result<(Lock, Truth)> {
-    let mut workload = Workload::start(&build("holds.c", Build::Plain)?, arguments)?;
+    record_program("holds.c", arguments, "mutex")
+}
+
+fn record_program(source: &str, arguments: &[&str], kind: &str) -> Result<(Lock, Truth)> {
+    let mut workload = Workload::start(&build(source, Build::Plain)?, arguments)?;
     let pid = workload.pid();
     let recording = Recording::with(&["-p", &workload.pid_text(), "--sample-interval", "1ms"])?;
     let truth: Truth = workload.go_to("truth")?;
     let capture = recording.stop()?;
     workload.finish()?;
     capture.nothing_lost()?;
-    let lock = capture.lock(pid, parse_address(&truth.address)?, "mutex")?;
+    let lock = capture.lock(pid, parse_address(&truth.address)?, kind)?;
     Ok((lock.clone(), truth))
 }
 
@@ -33,6 +38,11 @@ fn record(arguments: &[&str]) -> Result<(Lock, Truth)> {
 fn every_hold_is_measured_and_those_to_blame_are_named() -> Result<()> {
     let (lock, _) = record(&["8", "12"])?;
     ensure!(lock.outcomes.woken == 40, "{:?}", lock.outcomes);
+    let runqueue = lock.runqueue.context("no run queue")?;
+    ensure!(
+        (runqueue.waits, runqueue.wait_ns) == (40, lock.wait_ns.total),
+        "{runqueue:?}"
+    );
     let holds = lock.holds.context("no holds")?;
     // The main thread never had to wait; the worker and the victim did each time.
     ensure!(holds.measured == 40, "{} holds of 40", holds.measured);
@@ -75,6 +85,48 @@ fn every_hold_is_measured_and_those_to_blame_are_named() -> Result<()> {
     );
     let victim = blamed("app_be_held_up");
     ensure!(victim == (0, 0, 0), "the victim kept nobody: {victim:?}");
+    Ok(())
+}
+
+/// More often than any sampling would look, and each lasts.
+const ROUNDS: u64 = 300;
+const TWO_WORDS_HOLD_NS: u64 = 200_000;
+
+/// A writer of a reader-writer lock waits for readers on one word, and on the other one for writers: whoever gets it by
+/// the first and lets go by the second has held it in between.
+#[test]
+fn a_hold_ends_on_the_second_word_of_a_reader_writer_lock() -> Result<()> {
+    let rounds = ROUNDS.to_string();
+    let (lock, _) = record_program("two_words.c", &["rwlock", &rounds], "rwlock_write")?;
+    ensure!(lock.outcomes.woken == 2 * ROUNDS, "{:?}", lock.outcomes);
+    let holds = lock.holds.context("no holds")?;
+    ensure!(holds.measured == 2 * ROUNDS, "{} holds", holds.measured);
+    let counted: u64 = holds.histogram.iter().map(|bucket| bucket.count).sum();
+    ensure!(counted == holds.measured, "{counted} in the histogram");
+    ensure!(
+        holds.total_ns >= ROUNDS * TWO_WORDS_HOLD_NS
+            && holds.total_ns <= lock.wait_ns.total + ROUNDS * TWO_WORDS_HOLD_NS,
+        "{} ns; waits took {} ns",
+        holds.total_ns,
+        lock.wait_ns.total
+    );
+    Ok(())
+}
+
+/// The word beside a lock of one word is another thing, as the condition variable beside a mutex is: a wake of it ends
+/// nothing.
+#[test]
+fn a_wake_of_the_word_beside_is_no_release() -> Result<()> {
+    let rounds = ROUNDS.to_string();
+    let (lock, _) = record_program("two_words.c", &["beside", &rounds], "unknown")?;
+    ensure!(lock.outcomes.woken == ROUNDS, "{:?}", lock.outcomes);
+    let holds = lock.holds.context("no holds")?;
+    ensure!(holds.measured == ROUNDS, "{} holds", holds.measured);
+    ensure!(
+        holds.total_ns >= ROUNDS * TWO_WORDS_HOLD_NS,
+        "{} ns",
+        holds.total_ns
+    );
     Ok(())
 }
 

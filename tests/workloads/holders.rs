@@ -33,6 +33,8 @@ static GOT: AtomicU32 = AtomicU32::new(0);
 /// Whether whoever gets the lock keeps it.
 static KEEP: AtomicBool = AtomicBool::new(true);
 static LET_GO: AtomicBool = AtomicBool::new(false);
+/// Whether whoever gets the lock works on and on.
+static SPIN: AtomicBool = AtomicBool::new(false);
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
 mod app {
@@ -67,8 +69,20 @@ mod app {
         let mut guard = lock.lock();
         *guard += 1;
         GOT.store(thread_id(), Ordering::Release);
-        read_for_ever();
+        if SPIN.load(Ordering::Acquire) {
+            spin_for_ever();
+        } else {
+            read_for_ever();
+        }
         drop(guard);
+    }
+
+    /// Works for good, in no system call.
+    #[inline(never)]
+    pub fn spin_for_ever() {
+        while SPIN.load(Ordering::Acquire) {
+            std::hint::spin_loop();
+        }
     }
 
     /// Takes the lock elsewhere.
@@ -78,6 +92,19 @@ mod app {
         GOT.store(thread_id(), Ordering::Release);
         read_for_ever();
         drop(guard);
+    }
+
+    /// Takes the lock and leaves with it: nothing on the stack tells of it then.
+    #[inline(never)]
+    pub fn take_and_go_on(lock: &parking_lot::Mutex<u64>) {
+        take(lock);
+        read_for_ever();
+    }
+
+    #[inline(never)]
+    fn take(lock: &parking_lot::Mutex<u64>) {
+        std::mem::forget(lock.lock());
+        GOT.store(thread_id(), Ordering::Release);
     }
 
     /// Has the lock's address, and has taken and given back another lock: it could have had this one.
@@ -226,6 +253,55 @@ fn past_the_call() -> Scene {
     held_in(app::work)
 }
 
+/// The holder is where the others want to be, and never sleeps.
+fn on_cpu() -> Scene {
+    SPIN.store(true, Ordering::Release);
+    let lock: &'static parking_lot::Mutex<u64> = Box::leak(Box::default());
+    let holder = spawn(|| app::work(lock));
+    await_got(holder);
+    Scene {
+        address: &raw const *lock as u64,
+        holder,
+        not: Vec::new(),
+        waiters: workers(lock),
+    }
+}
+
+/// One of the other library's lets go, the first in line gets the lock and keeps it, where no stack tells.
+fn handed_on_parking_lot() -> Scene {
+    let lock: &'static parking_lot::Mutex<u64> = Box::leak(Box::default());
+    let first = spawn(|| {
+        let guard = lock.lock();
+        GOT.store(thread_id(), Ordering::Release);
+        while !LET_GO.load(Ordering::Acquire) {
+            thread::sleep(std::time::Duration::from_millis(1));
+        }
+        drop(guard);
+        app::read_for_ever();
+    });
+    await_got(first);
+    let mut waiters: Vec<u32> = (0..3)
+        .map(|_| {
+            let tid = spawn(|| app::take_and_go_on(lock));
+            await_parked(tid);
+            tid
+        })
+        .collect();
+    LET_GO.store(true, Ordering::Release);
+    until("nobody got the lock", || {
+        GOT.load(Ordering::Acquire) != first
+    });
+    let holder = GOT.load(Ordering::Acquire);
+    await_reading(holder);
+    waiters.retain(|tid| *tid != holder);
+    Scene {
+        address: &raw const *lock as u64,
+        holder,
+        not: vec![first],
+        waiters,
+    }
+}
+
 /// The holder has taken the lock in another function than the others want to.
 fn elsewhere() -> Scene {
     held_in(app::work_elsewhere)
@@ -277,6 +353,8 @@ const MODES: &[Mode] = &[
     ("handed_on", handed_on),
     ("passed_on", passed_on),
     ("past_the_call", past_the_call),
+    ("on_cpu", on_cpu),
+    ("handed_on_parking_lot", handed_on_parking_lot),
     ("elsewhere", elsewhere),
     ("nobody", nobody),
 ];

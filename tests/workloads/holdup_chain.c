@@ -1,10 +1,14 @@
 /* holdup_chain MODE [FIFO]: holders that wait for a peer, for each other, or for nobody; see held_up.h. */
 #include "held_up.h"
 #include <arpa/inet.h>
+#include <linux/io_uring.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <semaphore.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -46,6 +50,45 @@ static void read_byte(void) {
     char byte;
     if (read(blocked_fd, &byte, 1) < 0) {
         die("read");
+    }
+}
+static void read_word(void) {
+    uint64_t word;
+    if (read(blocked_fd, &word, sizeof word) < 0) {
+        die("read");
+    }
+}
+static int set_fd;
+static void wait_for_set(void) {
+    struct epoll_event event;
+    if (syscall(SYS_epoll_pwait, set_fd, &event, 1, -1, NULL, 8) < 0) {
+        die("epoll_pwait");
+    }
+}
+/* One request to receive from `blocked_fd`, and a wait for its completion. */
+static void wait_for_ring(void) {
+    static char byte;
+    struct io_uring_params params = {0};
+    int ring = (int)syscall(SYS_io_uring_setup, 4, &params);
+    if (ring < 0) {
+        die("io_uring_setup");
+    }
+    size_t size = params.sq_off.array + params.sq_entries * sizeof(uint32_t);
+    int access = PROT_READ | PROT_WRITE;
+    char *queue = mmap(NULL, size, access, MAP_SHARED, ring, IORING_OFF_SQ_RING);
+    struct io_uring_sqe *entries =
+        mmap(NULL, params.sq_entries * sizeof *entries, access, MAP_SHARED, ring, IORING_OFF_SQES);
+    if (queue == MAP_FAILED || entries == MAP_FAILED) {
+        die("mmap");
+    }
+    entries[0].opcode = IORING_OP_RECV;
+    entries[0].fd = blocked_fd;
+    entries[0].addr = (uint64_t)(uintptr_t)&byte;
+    entries[0].len = 1;
+    ((uint32_t *)(void *)(queue + params.sq_off.array))[0] = 0;
+    __atomic_store_n((uint32_t *)(void *)(queue + params.sq_off.tail), 1, __ATOMIC_RELEASE);
+    if (syscall(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) < 0) {
+        die("io_uring_enter");
     }
 }
 static void nap_often(void) {
@@ -188,6 +231,41 @@ static void mode_fifo(void) {
     fifo_from_peer();
     behind(read_byte, SYS_read);
 }
+static void watch(int fd) {
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+    if (fd < 0 || epoll_ctl(set_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
+        die("epoll_ctl");
+    }
+}
+/* A connection, and what wakes an event loop. */
+static void mode_epoll(void) {
+    connect_to_peer();
+    set_fd = epoll_create1(0);
+    watch(eventfd(0, 0));
+    watch(blocked_fd);
+    behind(wait_for_set, SYS_epoll_pwait);
+}
+/* As many pipes as a server has connections. */
+static void mode_epoll_of_many(void) {
+    set_fd = blocked_fd = epoll_create1(0);
+    for (int index = 0; index < 20; index++) {
+        int ends[2];
+        if (pipe(ends) != 0) {
+            die("pipe");
+        }
+        watch(ends[0]);
+    }
+    behind(wait_for_set, SYS_epoll_pwait);
+}
+static void mode_eventfd(void) {
+    blocked_fd = eventfd(0, 0);
+    spawn_peer(keep_open, 0);
+    behind(read_word, SYS_read);
+}
+static void mode_uring(void) {
+    connect_to_peer();
+    behind(wait_for_ring, SYS_io_uring_enter);
+}
 static void mode_pause(void) { behind(doze, -1); }
 static void mode_spin(void) { behind(spin, -1); }
 static void mode_slow(void) { behind(nap_often, -1); }
@@ -238,6 +316,39 @@ static void circle(int size) {
 }
 static void mode_abba(void) { circle(2); }
 static void mode_three(void) { circle(3); }
+
+/* Two that take the same two locks in a different order, each in one function. */
+NOINLINE static void app_cache_first(void *unused) {
+    (void)unused;
+    pthread_mutex_lock(&cache_lock);
+    __atomic_fetch_add(&in_circle, 1, __ATOMIC_ACQ_REL);
+    gate_wait(&turn);
+    pthread_mutex_lock(&store_lock);
+    KEEP_FRAME();
+}
+NOINLINE static void app_store_first(void *unused) {
+    (void)unused;
+    pthread_mutex_lock(&store_lock);
+    __atomic_fetch_add(&in_circle, 1, __ATOMIC_ACQ_REL);
+    gate_wait(&turn);
+    pthread_mutex_lock(&cache_lock);
+    KEEP_FRAME();
+}
+static void mode_in_order(void) {
+    turn = gate_new();
+    struct known *cache = know("cache_lock", &cache_lock);
+    struct known *store = know("store_lock", &store_lock);
+    cache->holder = spawn("holder", app_cache_first, NULL);
+    store->holder = spawn("holder", app_store_first, NULL);
+    while (__atomic_load_n(&in_circle, __ATOMIC_ACQUIRE) != 2) {
+        nap_us(100);
+    }
+    gate_open(&turn, 2);
+    await_parked(cache->holder);
+    await_parked(store->holder);
+    cache->waiters[cache->waiter_count++] = store->holder;
+    store->waiters[store->waiter_count++] = cache->holder;
+}
 
 static void take_cache_again(void) { app_take_mutex(&cache_lock); }
 static void mode_self(void) {
@@ -293,12 +404,17 @@ static const struct mode MODES[] = {
     {"send", mode_send},
     {"pipe", mode_pipe},
     {"fifo", mode_fifo},
+    {"epoll", mode_epoll},
+    {"epoll_of_many", mode_epoll_of_many},
+    {"eventfd", mode_eventfd},
+    {"uring", mode_uring},
     {"pause", mode_pause},
     {"spin", mode_spin},
     {"slow", mode_slow},
     {"chain", mode_chain},
     {"abba", mode_abba},
     {"three", mode_three},
+    {"in_order", mode_in_order},
     {"self", mode_self},
     {"abandoned", mode_abandoned},
     {"readers", mode_readers},

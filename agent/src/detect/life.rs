@@ -79,19 +79,9 @@ impl Life {
         self.left_out
     }
 
-    /// Whether a finding that may not open an incident is of any use.
+    /// Whether it is open, or was before the agent was started and may be again.
     pub(super) fn knows(&self, key: Key) -> bool {
         self.open.contains_key(&key) || self.before.contains_key(&key)
-    }
-
-    /// Whether it was open before the agent was started. What waits since then has waited for longer than is known.
-    pub(super) fn is_from_before(&self, key: Key) -> bool {
-        self.before.contains_key(&key) || self.open.get(&key).is_some_and(|open| open.is_again)
-    }
-
-    /// Whether nothing is known of the time before the agent was started.
-    pub(super) fn has_past(&self) -> bool {
-        !self.before.is_empty() || self.open.values().any(|open| open.is_again)
     }
 
     /// Takes in what was found in a view, the gravest first, and says what that changes.

@@ -46,15 +46,16 @@ impl Memory {
         }
     }
 
-    /// Everything that is true of the lock. `is_from_before` tells whether an incident was open before the agent was
-    /// started: then waits that began before that count as long enough.
+    /// Everything that is true of the lock. `is_known` tells whether there is such an incident: then waits that began
+    /// before the agent was started, or its probes were attached, count as long enough, and as still if nothing was handed
+    /// on since.
     pub(super) fn look<'a>(
         &mut self,
         (process, pile, lock): (ProcessKey, &Pile, &Lock),
         choice: Choice<'_>,
         clear_percent: u8,
         now_ns: u64,
-        is_from_before: impl Fn(Key) -> bool,
+        is_known: impl Fn(Key) -> bool,
     ) -> [Option<Finding<'a>>; DETECTORS] {
         let of = |reason| {
             let thresholds: &Thresholds = choice.thresholds(reason);
@@ -62,13 +63,18 @@ impl Memory {
             counts.then_some(thresholds)
         };
         let carried = |reason, level: Level| {
-            let goes_on = pile.oldest_is_at_least && is_from_before((self.subject, reason));
+            let goes_on = pile.oldest_is_at_least && is_known((self.subject, reason));
             if goes_on {
                 level.max(Level::Near)
             } else {
                 level
             }
         };
+        let mut pile = *pile;
+        if pile.oldest_since_ns.is_none() {
+            pile.oldest_ns = self.motion.least_age_ns(&pile, now_ns);
+        }
+        let pile = &pile;
         let still_ns = self.motion.still_ns(pile, now_ns);
         let parked = of(Reason::Parked).map(|of| &of.parked);
         let parked = parked.filter(|of| of.enabled).map(|of| {
@@ -78,7 +84,10 @@ impl Memory {
         let stalled = of(Reason::Stalled).map(|of| &of.stalled);
         let stalled = stalled.filter(|of| of.enabled).map(|of| {
             let level = stalled::level(pile, still_ns, of, clear_percent);
-            let level = carried(Reason::Stalled, level);
+            let level = match pile.handed_on_ns {
+                Some(_) => level,
+                None => carried(Reason::Stalled, level),
+            };
             (level, Duration::ZERO, Detail::Still(still_ns))
         });
         let growing = of(Reason::Growing).map(|of| &of.growing);
@@ -185,8 +194,9 @@ impl Gate {
 
     /// Whether a lock that nothing is remembered of is worth a place.
     pub(super) fn opens(&self, pile: &Pile) -> bool {
-        let reaches =
-            |&(waiters, age_ns): &(u64, u64)| pile.waiters >= waiters && pile.oldest_ns >= age_ns;
+        // One whose age is not told may have any.
+        let has_age = |age_ns| pile.oldest_ns >= age_ns || pile.oldest_since_ns.is_none();
+        let reaches = |&(waiters, age_ns): &(u64, u64)| pile.waiters >= waiters && has_age(age_ns);
         let (waiters, without_ns) = self.repeated;
         let is_repeated = pile.gives_up
             && pile.waiters >= waiters

@@ -217,7 +217,6 @@ impl Detectors {
             turns,
             ..
         } = self;
-        let has_past = life.has_past();
         let percent = settings.clear_percent;
         piles.each(view, gate.count_unknown, |name, pile| {
             let opens = gate.opens(pile);
@@ -246,9 +245,8 @@ impl Detectors {
                 }
                 Entry::Vacant(_) => return,
             };
-            let found = memory.look((process, pile, lock), choice, percent, now.ns, |key| {
-                has_past && life.is_from_before(key)
-            });
+            let is_known = |key| life.knows(key);
+            let found = memory.look((process, pile, lock), choice, percent, now.ns, is_known);
             if opens || gate.keeps(pile) || found.iter().any(Option::is_some) {
                 memory.turn = *turns;
             }

@@ -206,8 +206,8 @@ thresholds! {
         waiters: u64 = 20,
         /// Waiters at the end are at least so many times those at the beginning.
         factor: u64 = 2,
-        /// Time in which they grow. The least number within each eighth of it counts, and none of these may fall, so that
-        /// bursts say nothing.
+        /// Time in which they grow. The least number within each eighth of it counts, so that bursts say nothing; where
+        /// these fall, they may take back a quarter of the rise.
         #[serde(with = "crate::settings::duration")]
         window: Duration = Duration::from_secs(60),
         /// The longest wait must be as old as this, see [`Parked::oldest`]: a database that becomes busy in the morning

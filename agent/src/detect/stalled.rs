@@ -25,6 +25,13 @@ impl Motion {
         }
     }
 
+    /// The age of the longest wait where the view does not tell: there were waiters in every view for so long, and
+    /// nothing was handed on.
+    pub(super) fn least_age_ns(&self, pile: &Pile, now_ns: u64) -> u64 {
+        let waited_on_ns = now_ns.saturating_sub(self.waited_on_since_ns);
+        waited_on_ns.min(pile.handed_on_ns.unwrap_or(u64::MAX))
+    }
+
     /// For how long threads have waited and nothing has moved.
     ///
     /// Hand-offs tell where they are counted. Waits with a timeout that begin again and again are young for ever, so

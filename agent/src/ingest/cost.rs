@@ -49,6 +49,10 @@ const WHEN_FULL: &[(&str, &str)] = &[
         "waits on further locks are not accounted: locks_full",
     ),
     (
+        "HOLDS_BESIDE",
+        "holds of further locks with two words are not accounted: holds_full",
+    ),
+    (
         "SAMPLES",
         "samples are dropped, counts stay exact: ring_full",
     ),

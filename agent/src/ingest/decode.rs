@@ -61,7 +61,6 @@ pub fn record(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
             tid: words.u32()?,
             since_ns: words.u64()?,
             duration_ns: words.u64()?,
-            run_delay_ns: words.u64()?,
             result: words.u64()?.cast_signed(),
         })),
         CROSSING => Ok(Record::Crossing(Crossing {

@@ -12,8 +12,11 @@ use aya::{
 };
 use holdup_abi::{
     census::Task,
-    config::{CLOCK_UNKNOWN, CONTROL_ADOPT, CONTROL_CLOCK, CONTROL_LEAVE_OUT, Config},
-    hold::Holds,
+    config::{
+        CLOCK_UNKNOWN, CONTROL_ADOPT, CONTROL_CLOCK, CONTROL_EVERYBODY, CONTROL_LEAVE_OUT, Config,
+        NO_OFFSET,
+    },
+    hold::{BesideKey, Holds, Tally},
     lock::LockKey,
     thread::{IDLE, Thread},
 };
@@ -66,6 +69,7 @@ pub struct Plane {
     /// Samples.
     pub ring: RingBuf<MapData>,
     clock_offset_ns: u64,
+    tells_run_delay: bool,
 }
 
 impl Plane {
@@ -153,6 +157,7 @@ impl Plane {
             threads,
             ring,
             clock_offset_ns: CLOCK_UNKNOWN,
+            tells_run_delay: config.task.run_delay != NO_OFFSET,
         })
     }
 
@@ -180,6 +185,21 @@ impl Plane {
     /// The iterator is not loaded or fails.
     pub fn census(&mut self) -> io::Result<Vec<Task>> {
         census::read(self.attached.open_census()?)
+    }
+
+    /// Since when the sleeping threads of all processes have slept, watched or not, on the monotonic clock, by thread id.
+    /// Empty when the kernel does not tell.
+    pub fn asleep(&mut self) -> std::collections::HashMap<u32, u64> {
+        let tasks = match self.control(CONTROL_EVERYBODY, 1) {
+            Ok(()) => self.census().unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
+        // Nothing else fails where the first call did not.
+        let _ = self.control(CONTROL_EVERYBODY, 0);
+        let asleep = tasks.iter().filter(|task| task.state != 0);
+        asleep
+            .filter_map(|task| Some((task.tid, self.asleep_since_ns(task)?)))
+            .collect()
     }
 
     /// Threads in a wait, as the kernel side has them on record.
@@ -303,6 +323,22 @@ impl Plane {
             }
         }
         Ok(())
+    }
+
+    /// Whether the locks' statistics tell how long their waiters were ready to run.
+    #[must_use]
+    pub const fn tells_run_delay(&self) -> bool {
+        self.tells_run_delay
+    }
+
+    /// Holds whose thread woke the word beside first, by word and ending.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn holds_beside(&self) -> Result<std::collections::HashMap<BesideKey, Tally>, PlaneError> {
+        let map = self.map::<HashMap<&MapData, BesideKey, Tally>>("HOLDS_BESIDE")?;
+        let entries = map.iter().collect::<Result<_, MapError>>();
+        entries.map_err(map_error("HOLDS_BESIDE"))
     }
 
     /// Monotonic time at which a sleeping thread last ran; `None` when the kernel does not tell.

@@ -7,12 +7,11 @@ use super::{
     histogram::{self, Bucket},
 };
 
-/// Holds of one lock. A hold lasts from a thread's release from its wait to its own wake of the same word, so only those
-/// under contention are seen: the others cost nobody anything.
+/// Holds of one lock. A hold lasts from a thread's release from its wait to its own wake of the same word, of either word
+/// for a reader-writer lock, so only those under contention are seen: the others cost nobody anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holds {
-    /// Holds that were measured: all of them up to a thousand a second, beyond that the
-    /// first sixteen in every 16 ms.
+    /// Holds that were seen from beginning to end.
     pub measured: u64,
     /// Their sum in nanoseconds.
     pub total_ns: u64,
@@ -22,7 +21,7 @@ pub struct Holds {
     pub slept: u64,
     /// Sum of those in nanoseconds.
     pub slept_ns: u64,
-    /// Measured holds by duration; only buckets that have any.
+    /// Holds by duration; only buckets that have any.
     pub histogram: Vec<Bucket>,
     /// Call paths that keep others waiting, those to blame most first.
     pub sites: Vec<HoldSite>,
@@ -42,11 +41,10 @@ pub struct HoldSite {
     pub frames: Vec<Frame>,
 }
 
-/// How much of the waiting was the lock, and how much the scheduler: a thread that was woken waits for a processor. Of the
-/// waits whose beginning was sampled.
+/// How much of the waiting was the lock, and how much the scheduler: a thread that was woken waits for a processor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Runqueue {
-    /// Sampled waits that ended.
+    /// Finished waits.
     pub waits: u64,
     /// How long those took in nanoseconds.
     pub wait_ns: u64,

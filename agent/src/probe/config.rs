@@ -2,19 +2,12 @@
 
 use std::time::Duration;
 
-use holdup_abi::{
-    config::{Config, TaskOffsets},
-    hold::PER_WINDOW,
-};
+use holdup_abi::config::{Config, TaskOffsets};
 
 use super::feature::Features;
 
 /// Kernel stack size where the helper that makes it unnecessary is missing (before Linux 5.15).
 const KERNEL_STACK_BYTES: u32 = 16 * 1024;
-
-/// Window in which some holds of each lock are measured: below a thousand hand-offs a second all are, above it measuring
-/// costs next to nothing.
-const HOLD_WINDOW_NS: u64 = PER_WINDOW * 1_000_000;
 
 /// What follows from the kernel and from ourselves. Without a `sample_interval` nothing is sampled.
 #[must_use]
@@ -26,7 +19,6 @@ pub fn base(features: &Features, sample_interval: Option<Duration>) -> Config {
         sample_interval_ns: sample_interval.map_or(0, |interval| {
             u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX)
         }),
-        hold_window_ns: HOLD_WINDOW_NS,
         task: features
             .task
             .as_ref()

@@ -1,6 +1,7 @@
 //! The end of a recording: tables and stacks become a [`Capture`].
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, HashMap},
     rc::Rc,
     time::{Duration, SystemTime},
@@ -8,6 +9,7 @@ use std::{
 
 use holdup_abi::{
     census::Task,
+    hold::{AFTER_BESIDE, BESIDE, BesideKey},
     lock::LockKey,
     record::Regs,
     thread::{IDLE, PREEXISTING, Thread},
@@ -16,7 +18,7 @@ use holdup_abi::{
 use super::{
     budget::Budget,
     engine::Engine,
-    explain,
+    explain, goroutines,
     holder::{self, Around, history::History, looks},
     holds::Measured,
     lock::{self, Assembled, Sources, Word},
@@ -31,7 +33,7 @@ use crate::{
         decode,
         plane::{Plane, PlaneError},
     },
-    model::{Capture, capture::SCHEMA, process::Process},
+    model::{Capture, capture::SCHEMA, hold::Runqueue, process::Process},
     proc::time,
 };
 
@@ -140,9 +142,10 @@ pub fn build(
     // Ages are those of this moment, not of the end of the work below.
     let now_ns = monotonic_ns();
     engine.look_again(&waiters);
+    let go = goroutines::recognise(&engine.processes.spaces(), engine);
     let mut without_stack = waiter::unwind(&mut waiters, &mut engine.symbols, &Budget::default());
     without_stack += drop_torn(plane, &mut waiters);
-    let words = words(plane, engine, waiters);
+    let words = words(plane, engine, waiters)?;
     let mut assembled = lock::assemble(
         words,
         &mut Sources {
@@ -154,11 +157,15 @@ pub fn build(
             watched_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
         },
     );
-    let causes = causes(&mut assembled, plane, engine, now_ns);
+    let mut causes = causes(&mut assembled, plane, engine, now_ns);
+    let mut goroutines = goroutines::look(go, engine);
+    assembled.locks.append(&mut goroutines.locks);
+    goroutines.rank(&mut causes);
     let mut loss = plane.losses()?;
     loss.extend(engine.losses());
     loss.insert("waiters_not_unwound".into(), without_stack);
-    let processes = processes(&assembled, engine);
+    let mut processes = processes(&assembled, engine);
+    goroutines::park(&mut processes, &assembled.locks);
     Ok(Capture {
         schema: SCHEMA.into(),
         started_at: time::rfc3339(started_at),
@@ -169,6 +176,7 @@ pub fn build(
         locks: assembled.locks,
         root_blockers: causes.root_blockers,
         deadlocks: causes.deadlocks,
+        go: goroutines.go,
     })
 }
 
@@ -202,10 +210,16 @@ fn causes(
             now_ns,
         },
     );
-    explain::explain(assembled, engine, |assembled| {
-        let now = History::read(plane, &assembled.parts);
-        looks::recorded(assembled, &history, &now)
-    })
+    let plane = RefCell::new(plane);
+    explain::explain(
+        assembled,
+        engine,
+        &mut || plane.borrow_mut().asleep(),
+        |assembled| {
+            let now = History::read(&plane.borrow(), &assembled.parts);
+            looks::recorded(assembled, &history, &now)
+        },
+    )
 }
 
 /// A thread that woke while its stack was read left a mixture behind: only those that are still in the same wait keep
@@ -228,30 +242,42 @@ fn drop_torn(plane: &mut Plane, waiters: &mut [Waiter]) -> u64 {
     torn
 }
 
-fn words(plane: &Plane, engine: &Engine, waiters: Vec<Waiter>) -> Vec<Word> {
+fn words(plane: &Plane, engine: &Engine, waiters: Vec<Waiter>) -> Result<Vec<Word>, PlaneError> {
     let mut by_key: HashMap<LockKey, Vec<Waiter>> = HashMap::new();
     for waiter in waiters {
         by_key.entry(waiter.key).or_default().push(waiter);
     }
-    plane
-        .locks
-        .iter()
-        .map(|(slot, stats)| Word {
-            measured: Measured {
-                holds: plane.holds.get(slot),
-                paths: engine.gathered.paths(&stats.key),
-                runqueue: engine.gathered.runqueue(&stats.key),
-            },
-            key: stats.key,
-            stats: Some(stats),
-            waiters: by_key.remove(&stats.key).unwrap_or_default(),
-            paths: engine
-                .stacks
-                .of(&stats.key)
-                .map(|(stack, tally)| (Rc::clone(stack), tally))
-                .collect(),
-        })
-        .collect()
+    let beside = plane.holds_beside()?;
+    let ending = |lock: LockKey, ending: u32| {
+        let key = BesideKey {
+            lock,
+            ending,
+            padding: 0,
+        };
+        beside.get(&key).copied()
+    };
+    let words = plane.locks.iter().map(|(slot, stats)| Word {
+        measured: Measured {
+            holds: plane.holds.get(slot),
+            beside: ending(stats.key, BESIDE),
+            after_beside: ending(stats.key, AFTER_BESIDE),
+            paths: engine.gathered.paths(&stats.key),
+            runqueue: plane.tells_run_delay().then(|| Runqueue {
+                waits: stats.woken + stats.timed_out + stats.interrupted + stats.error,
+                wait_ns: stats.total_ns,
+                ready_ns: stats.ready_ns,
+            }),
+        },
+        key: stats.key,
+        stats: Some(stats),
+        waiters: by_key.remove(&stats.key).unwrap_or_default(),
+        paths: engine
+            .stacks
+            .of(&stats.key)
+            .map(|(stack, tally)| (Rc::clone(stack), tally))
+            .collect(),
+    });
+    Ok(words.collect())
 }
 
 /// Every process that has a lock in the report. One that executed another program is described as the last one.

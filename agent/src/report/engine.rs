@@ -42,7 +42,7 @@ pub struct Engine {
     /// Least time between two samples of one lock in nanoseconds. A release that is sampled stands for those in the time
     /// before it that were not: long holds count by their length, short ones by how often they are met.
     sample_interval_ns: u64,
-    /// Releases, and the scheduler's share of waits.
+    /// Releases.
     pub gathered: Gathered,
     /// Processes met.
     pub processes: Processes,
@@ -93,10 +93,7 @@ impl Engine {
                 self.stacks.take_back(end.tid, end.since_ns);
             }
             Ok(Record::End(end)) => {
-                let key = self.stacks.end(end.tid, end.since_ns, end.duration_ns);
-                if let (Some(key), true) = (key, end.run_delay_ns != u64::MAX) {
-                    self.gathered.wait(key, end.duration_ns, end.run_delay_ns);
-                }
+                self.stacks.end(end.tid, end.since_ns, end.duration_ns);
             }
             Ok(Record::Hold(head, stack)) => {
                 let key = key_of(&head);

@@ -10,6 +10,7 @@ use super::{
     holder::{
         looks::{self, Looks},
         parts::Row,
+        stack::taken,
         waker,
     },
     lock::Assembled,
@@ -32,16 +33,18 @@ use crate::{
 
 /// Holders that are looked at: those of the locks with most waiters.
 const MAX_HOLDERS: usize = 256;
-/// Explains every lock that somebody waits for, and ranks the roots. `look` looks at the locks for the second time, and
+/// Explains every lock that somebody waits for, and ranks the roots. `asleep` tells ages of waits in processes that are not
+/// watched; `look` looks at the locks for the second time, and
 /// tells what has changed since the first.
 #[must_use]
 pub fn explain(
     assembled: &mut Assembled,
     engine: &mut Engine,
+    asleep: &mut reach::Asleep<'_>,
     look: impl FnOnce(&Assembled) -> Looks,
 ) -> Explained {
     let began = Instant::now();
-    let reached = reach::reach(assembled, holders(assembled), engine);
+    let reached = reach::reach(assembled, holders(assembled), asleep, engine);
     let looks = match looks::rows(assembled).next() {
         Some(_) => {
             std::thread::sleep(BETWEEN.saturating_sub(began.elapsed()));
@@ -50,7 +53,8 @@ pub fn explain(
         None => Looks::new(),
     };
     forget(&mut assembled.locks, &looks);
-    let mut facts = facts(assembled, &looks, &reached);
+    let taken = taken::sites(assembled, &mut engine.symbols);
+    let mut facts = facts(assembled, &looks, &reached, &taken);
     prune::prune(&mut facts);
     let mut explained = graph::explain(&facts);
     for lock in assembled.locks.iter_mut().filter(|lock| lock.waiters > 0) {
@@ -101,7 +105,12 @@ fn holder(lock: &model::Lock) -> Option<ThreadId> {
     })
 }
 
-fn facts(near: &Assembled, looks: &Looks, reached: &Reached) -> Facts {
+fn facts(
+    near: &Assembled,
+    looks: &Looks,
+    reached: &Reached,
+    taken: &HashMap<LockRef, String>,
+) -> Facts {
     let mut facts = Facts::default();
     let cut = reached.cut.iter();
     facts
@@ -112,6 +121,9 @@ fn facts(near: &Assembled, looks: &Looks, reached: &Reached) -> Facts {
     facts.processes.extend(firsts.map(process_fact));
     locks(&mut facts, near, looks, reached, false);
     locks(&mut facts, &reached.far, &Looks::new(), reached, true);
+    for hold in &mut facts.holds {
+        hold.site = taken.get(&hold.lock).cloned();
+    }
     for doing in &reached.doings {
         let waits = reached.wait(near, doing.tid).is_some();
         let now_in_futex = doing.call.as_ref().is_some_and(|call| call.futex.is_some());
@@ -224,6 +236,7 @@ fn thread_fact(doing: &Doing) -> facts::Thread {
             pid: doing.pid,
             tid: doing.tid,
         },
+        goid: None,
         comm: doing.comm.clone(),
         activity: activity(doing),
         text: doing.text.clone(),
@@ -290,7 +303,7 @@ fn blocks(doing: &Doing, reached: &Reached, facts: &mut Facts) {
     });
     let ends = reached.ends(doing);
     // Any one of several descriptors will do, and of several processes at the other end of one.
-    let several = doing.endpoints.len() > 1 || ends.len() > 1;
+    let several = reached.endpoints(doing).count() > 1 || ends.len() > 1;
     for end in ends {
         let (kind, words) = match end.relation {
             Relation::OtherEnd => (LinkKind::PeerOf, ""),
@@ -312,7 +325,7 @@ fn blocks(doing: &Doing, reached: &Reached, facts: &mut Facts) {
         });
     }
     // Who was not looked for is not known to be elsewhere.
-    let endpoints = doing.endpoints.iter().filter(|_| !doing.is_partial);
+    let endpoints = reached.endpoints(doing).filter(|_| !doing.is_partial);
     for name in endpoints.filter_map(outside) {
         facts.blocks.push(Block {
             from: from.clone(),
@@ -328,11 +341,10 @@ fn blocks(doing: &Doing, reached: &Reached, facts: &mut Facts) {
 }
 
 /// Whether a thread waits for something outside this machine.
-pub(super) fn leads_outside(doing: &Doing) -> bool {
+pub(super) fn leads_outside(reached: &Reached, doing: &Doing) -> bool {
     !doing.is_partial
-        && doing
-            .endpoints
-            .iter()
+        && reached
+            .endpoints(doing)
             .any(|endpoint| outside(endpoint).is_some())
 }
 

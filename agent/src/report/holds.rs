@@ -13,7 +13,7 @@ use holdup_abi::{
 use super::{lock::buckets, stacks::RawStack};
 use crate::{
     model::{
-        RawFrame,
+        Kind, RawFrame,
         hold::{HoldSite, Holds, Runqueue},
     },
     symbol::{Space, Symbols},
@@ -23,8 +23,6 @@ use crate::{
 const MAX_PER_LOCK: usize = 64;
 /// Call paths kept over all locks.
 const MAX_PATHS: usize = 32_768;
-/// Locks whose waits are looked at for the scheduler's share.
-const MAX_LOCKS: usize = 65_536;
 
 /// What is known of one call path that lets go of a lock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,12 +35,11 @@ pub struct Tally {
     pub charged_ns: u64,
 }
 
-/// What samples tell about locks apart from the waits themselves. Bounded: what does not fit is counted under an empty
+/// What samples tell about those who let go. Bounded: what does not fit is counted under an empty
 /// stack.
 #[derive(Debug, Default)]
 pub struct Gathered {
     paths: HashMap<LockKey, HashMap<RawStack, Tally>>,
-    runqueues: HashMap<LockKey, Runqueue>,
     distinct: usize,
     overflow: u64,
 }
@@ -69,19 +66,6 @@ impl Gathered {
         tally.charged_ns = tally.charged_ns.saturating_add(charged_ns);
     }
 
-    /// A sampled wait for `key` took `wait_ns`, `ready_ns` of which its thread was ready to run.
-    pub fn wait(&mut self, key: LockKey, wait_ns: u64, ready_ns: u64) {
-        if self.runqueues.len() >= MAX_LOCKS && !self.runqueues.contains_key(&key) {
-            self.overflow += 1;
-            return;
-        }
-        let runqueue = self.runqueues.entry(key).or_default();
-        runqueue.waits += 1;
-        runqueue.wait_ns = runqueue.wait_ns.saturating_add(wait_ns);
-        // The thread may have been preempted before it slept, or after the look at the clock.
-        runqueue.ready_ns = runqueue.ready_ns.saturating_add(ready_ns.min(wait_ns));
-    }
-
     /// Call paths of one lock, in no order.
     #[must_use]
     pub fn paths(&self, key: &LockKey) -> Vec<(RawStack, Tally)> {
@@ -91,13 +75,7 @@ impl Gathered {
             .collect()
     }
 
-    /// The scheduler's share of one lock's waits.
-    #[must_use]
-    pub fn runqueue(&self, key: &LockKey) -> Option<Runqueue> {
-        self.runqueues.get(key).copied()
-    }
-
-    /// Releases and waits whose place was lost for want of room.
+    /// Releases whose place was lost for want of room.
     #[must_use]
     pub const fn overflow(&self) -> u64 {
         self.overflow
@@ -107,18 +85,24 @@ impl Gathered {
 /// What is known of one futex word besides its waits.
 #[derive(Clone, Debug, Default)]
 pub struct Measured {
-    /// The kernel side's measurements; `None` when nothing was recorded.
+    /// Holds that ended with a wake of this word only; `None` when nothing was recorded.
     pub holds: Option<abi::Holds>,
+    /// Those whose thread woke the word beside first, as if that ended them.
+    pub beside: Option<abi::Tally>,
+    /// The same ones, as if the word beside were another lock's.
+    pub after_beside: Option<abi::Tally>,
     /// Call paths that let go.
     pub paths: Vec<(RawStack, Tally)>,
     /// The scheduler's share.
     pub runqueue: Option<Runqueue>,
 }
 
-/// Adds up the holds of a lock's words; `None` when none was measured.
+/// Adds up the holds of a lock's words; `None` when none was measured. A reader-writer lock waits on two words and wakes
+/// either.
 #[must_use]
 pub fn holds<'a>(
     words: impl Iterator<Item = &'a Measured>,
+    kind: Kind,
     space: Space,
     symbols: &mut Symbols,
 ) -> Option<Holds> {
@@ -126,21 +110,19 @@ pub fn holds<'a>(
     let mut histogram = vec![0; BUCKETS];
     let mut paths: HashMap<&RawStack, Tally> = HashMap::new();
     for word in words {
-        if let Some(holds) = &word.holds {
-            let abi::Holds {
-                measured,
+        let ended = word.holds.as_ref().map(|holds| &holds.ended);
+        let other = match kind {
+            Kind::RwlockRead | Kind::RwlockWrite => &word.beside,
+            _ => &word.after_beside,
+        };
+        for tally in ended.into_iter().chain(other) {
+            let abi::Tally {
                 total_ns,
                 max_ns,
                 slept,
                 slept_ns,
-                window_end_ns: _,
-                left: _,
-                next_sample_ns: _,
-                contended_since_ns: _,
-                looked_at_tick: _,
                 histogram: counts,
-            } = holds;
-            sum.measured += measured;
+            } = tally;
             sum.total_ns = sum.total_ns.saturating_add(*total_ns);
             sum.max_ns = sum.max_ns.max(*max_ns);
             sum.slept += slept;
@@ -156,6 +138,7 @@ pub fn holds<'a>(
             total.charged_ns = total.charged_ns.saturating_add(tally.charged_ns);
         }
     }
+    sum.measured = histogram.iter().sum();
     if sum.measured == 0 && paths.is_empty() {
         return None;
     }
@@ -190,6 +173,7 @@ pub fn runqueue<'a>(words: impl Iterator<Item = &'a Measured>) -> Option<Runqueu
             sum.add(&word);
             sum
         })
+        .filter(|sum| sum.waits > 0)
 }
 
 #[cfg(test)]
@@ -221,18 +205,5 @@ mod tests {
         assert_eq!(sum, 5 * (MAX_PER_LOCK as u64 + 1), "nothing is lost");
         let off_cpu: u64 = paths.iter().map(|(_, tally)| tally.off_cpu).sum();
         assert_eq!(off_cpu, 1);
-    }
-
-    #[test]
-    fn a_thread_is_never_ready_for_longer_than_it_waits() {
-        let mut gathered = Gathered::default();
-        gathered.wait(key(1), 100, 30);
-        gathered.wait(key(1), 10, 30);
-        let runqueue = gathered.runqueue(&key(1)).expect("it was waited for");
-        assert_eq!(
-            (runqueue.waits, runqueue.wait_ns, runqueue.ready_ns),
-            (2, 110, 40)
-        );
-        assert_eq!(gathered.runqueue(&key(2)), None);
     }
 }

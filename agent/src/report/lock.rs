@@ -259,7 +259,7 @@ fn build(
     let measured = || group.iter().map(|judged| &judged.word.measured);
     // The word of a condition variable is nobody's to hold; an unknown one may be a lock of the program's own making.
     let holds = (kind.is_lock() || kind == Kind::Unknown)
-        .then(|| holds::holds(measured(), space, sources.symbols))
+        .then(|| holds::holds(measured(), kind, space, sources.symbols))
         .flatten();
     let rank = u128::from(sum.wait_ns.total) + sum.going_on_ns;
     let lock = model::Lock {
@@ -362,6 +362,7 @@ impl Sum {
             called: _,
             born_ns: _,
             histogram,
+            ready_ns: _, // see `Measured::runqueue`
         } = stats;
         self.waits += woken + timed_out + interrupted + error;
         self.outcomes.woken += woken;

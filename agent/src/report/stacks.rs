@@ -89,11 +89,11 @@ impl Stacks {
         }
     }
 
-    /// A wait that was begun ended after `duration_ns`. Returns what it was for, if that is still known.
-    pub fn end(&mut self, tid: u32, since_ns: u64, duration_ns: u64) -> Option<LockKey> {
+    /// A wait that was begun ended after `duration_ns`.
+    pub fn end(&mut self, tid: u32, since_ns: u64, duration_ns: u64) {
         let Some((key, stack)) = self.settle(tid, since_ns) else {
             self.overflow += 1;
-            return None;
+            return;
         };
         if let Some(tally) = self
             .locks
@@ -103,7 +103,6 @@ impl Stacks {
             tally.ended += 1;
             tally.wait_ns = tally.wait_ns.saturating_add(duration_ns);
         }
-        Some(key)
     }
 
     /// A wait is pending no more.

@@ -19,7 +19,7 @@
 #[cfg(test)]
 mod fake;
 mod glibc;
-mod go;
+pub mod go;
 pub mod identity;
 mod jvm;
 mod libstdcxx;
@@ -27,7 +27,7 @@ mod machinery;
 mod musl;
 mod name;
 mod op;
-mod parking_lot;
+pub mod parking_lot;
 mod pool;
 mod posix;
 mod python;

@@ -6,13 +6,13 @@
 //! for, and taken only when the lock it points to has its parked bit set and the same pointer is on the waiter's stack.
 
 use super::{Runtime, Verdict, Wait, name::Call};
-use crate::model::Kind;
+use crate::{model::Kind, proc::memory::Memory};
 
 /// The `parking_lot` crate.
 pub(super) struct ParkingLot;
 
 /// Name in reports.
-const NAME: &str = "parking_lot";
+pub const NAME: &str = "parking_lot";
 /// Where the key can lie relative to the futex, as measured first: of five fields, the four pointer-sized ones come
 /// before or after the rest.
 const KEY_FROM_FUTEX: &[i64] = &[-32, 8, -24, -16, -8, 16, 24, 32];
@@ -94,6 +94,19 @@ impl Runtime for ParkingLot {
             evidence,
         ))
     }
+}
+
+/// Where the key lies from a thread's futex word, if it is `lock` that the thread parks or parked for.
+pub fn place(memory: &impl Memory, word: u64, lock: u64) -> Option<i64> {
+    let mut places = KEY_FROM_FUTEX.iter().copied();
+    places.find(|&place| parked_for(memory, word, place, lock))
+}
+
+/// Whether the thread with this futex word parks, or parked last, for `lock`.
+pub fn parked_for(memory: &impl Memory, word: u64, place: i64, lock: u64) -> bool {
+    word.checked_add_signed(place)
+        .and_then(|address| memory.u64(address))
+        == Some(lock)
 }
 
 /// The key in the waiter's `ThreadData`: the first of the places where it can be whose lock has somebody parked.

@@ -95,16 +95,15 @@ fn place(site: &HoldSite) -> Option<String> {
 #[must_use]
 pub fn scheduler(runqueue: &Runqueue) -> Option<String> {
     let &Runqueue {
-        waits,
+        waits: _,
         wait_ns,
         ready_ns,
     } = runqueue;
     let notable = ready_ns.saturating_mul(100) >= wait_ns.saturating_mul(NOTABLE_PERCENT);
     (notable && wait_ns > 0).then(|| {
         format!(
-            "{} of the waiting was for a CPU, after the wake ({})",
-            units::percent(ready_ns, wait_ns),
-            units::plural(waits, "sampled wait", "sampled waits")
+            "{} of the waiting was for a CPU, after the wake",
+            units::percent(ready_ns, wait_ns)
         )
     })
 }
@@ -169,7 +168,7 @@ mod tests {
         assert_eq!(scheduler(&runqueue(99)), None);
         assert_eq!(
             scheduler(&runqueue(420)).as_deref(),
-            Some("42% of the waiting was for a CPU, after the wake (2 sampled waits)")
+            Some("42% of the waiting was for a CPU, after the wake")
         );
         assert_eq!(scheduler(&Runqueue::default()), None);
     }

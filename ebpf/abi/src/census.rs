@@ -18,7 +18,7 @@ pub struct Task {
     pub syscall: i64,
     /// The system call's six arguments.
     pub args: [u64; 6],
-    /// User registers. Meaningful only when `state` is not 0.
+    /// User registers; of a thread that runs, those of its last entry into the kernel, by a clock tick at the latest.
     pub regs: Regs,
     /// Scheduler-clock time at which the thread last stopped running; 0 = not known. A parked thread has been asleep at
     /// least since then.

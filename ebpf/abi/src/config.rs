@@ -33,8 +33,6 @@ pub struct Config {
     pub has_task_regs: u32,
     /// Least time between two samples of the same lock, in nanoseconds.
     pub sample_interval_ns: u64,
-    /// Window in which [`crate::hold::PER_WINDOW`] holds of a lock are measured, in nanoseconds.
-    pub hold_window_ns: u64,
     /// 1: sample at all.
     pub sampling: u32,
     /// 1: a process that executes a program named `target_comm` becomes a target.
@@ -63,8 +61,10 @@ pub const CONTROL_ADOPT: u32 = 0;
 pub const CONTROL_CLOCK: u32 = 1;
 /// Element of the `CONTROL` array: what samples leave out, see [`LEAVE_OUT_STACKS`]. Looked at only when one is due.
 pub const CONTROL_LEAVE_OUT: u32 = 2;
+/// Element of the `CONTROL` array: 1 while a run of the task iterator shall list threads of all processes, watched or not.
+pub const CONTROL_EVERYBODY: u32 = 3;
 /// Number of elements of the `CONTROL` array.
-pub const CONTROL_COUNT: u32 = 3;
+pub const CONTROL_COUNT: u32 = 4;
 /// Samples carry no stack.
 pub const LEAVE_OUT_STACKS: u64 = 1;
 /// No samples are taken.

@@ -35,6 +35,8 @@ counters! {
     WakesLost = "wakes_lost",
     /// Threads that were parked before attach and could not be adopted because a table was full.
     AdoptFull = "adopt_full",
+    /// Holds not accounted because the table of locks with two words was full.
+    HoldsFull = "holds_full",
     /// Calls for the agent because many wait for one lock, dropped because the ring buffer was full: its timer finds it.
     CrossingsDropped = "crossings_dropped",
     /// Accesses to a map element that must exist and did not: a bug in holdup.

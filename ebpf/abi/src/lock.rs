@@ -81,6 +81,9 @@ pub struct Lock {
     pub born_ns: u64,
     /// Finished waits by duration: bucket `i` holds durations up to `2^(FIRST_BUCKET_LOG2 + i)` ns inclusive.
     pub histogram: [u64; BUCKETS],
+    /// How much of `total_ns` and of the other finished waits the waiters were ready to run and had no processor, in
+    /// nanoseconds (`task_struct.sched_info.run_delay`); 0 where the kernel does not tell.
+    pub ready_ns: u64,
 }
 
 impl Lock {
@@ -113,6 +116,7 @@ impl Lock {
         called: 0,
         born_ns: 0,
         histogram: [0; BUCKETS],
+        ready_ns: 0,
     };
 }
 

@@ -82,8 +82,6 @@ pub struct WaitEnd {
     pub since_ns: u64,
     /// How long it lasted in nanoseconds.
     pub duration_ns: u64,
-    /// How long of that the thread was ready to run and had no processor, in nanoseconds; `u64::MAX`: not known.
-    pub run_delay_ns: u64,
     /// Return value of the system call.
     pub result: i64,
 }
@@ -104,4 +102,4 @@ pub struct Crossing {
 
 const _: () = assert!(size_of::<Crossing>() == 24);
 const _: () = assert!(size_of::<WaitSample>() == 112);
-const _: () = assert!(size_of::<WaitEnd>() == 40);
+const _: () = assert!(size_of::<WaitEnd>() == 32);

@@ -47,9 +47,9 @@ pub struct Thread {
     pub op: u32,
     /// Value that the caller expected in the futex word.
     pub value: u32,
-    /// Bit `i`: `held[i]` is in progress.
+    /// Bits of `held[i]`, see [`crate::hold::IN_PROGRESS`].
     pub holding: u32,
-    /// Time that the thread had spent ready to run, without a processor, when a sampled wait began
+    /// Time that the thread had spent ready to run, without a processor, when the wait began
     /// (`task_struct.sched_info.run_delay`), in nanoseconds; `u64::MAX` when it is not known.
     pub run_delay_ns: u64,
     /// Locks that it had to wait for and holds.

@@ -1,6 +1,12 @@
 //! Marks the shared structures as plain bytes for aya.
 
-use crate::{census::Task, config::Config, hold::Holds, lock::Lock, lock::LockKey, thread::Thread};
+use crate::{
+    census::Task,
+    config::Config,
+    hold::{BesideKey, Holds, Tally},
+    lock::{Lock, LockKey},
+    thread::Thread,
+};
 
 macro_rules! pod {
     ($($ty:ty),+) => {
@@ -11,4 +17,4 @@ macro_rules! pod {
     };
 }
 
-pod!(Task, Config, Holds, Lock, LockKey, Thread);
+pod!(BesideKey, Task, Config, Holds, Lock, LockKey, Tally, Thread);

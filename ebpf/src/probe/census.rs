@@ -5,7 +5,7 @@ use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_
 use core::ffi::c_void;
 use holdup_abi::{
     census::Task,
-    config::{CLOCK_UNKNOWN, CONTROL_ADOPT, CONTROL_CLOCK},
+    config::{CLOCK_UNKNOWN, CONTROL_ADOPT, CONTROL_CLOCK, CONTROL_EVERYBODY},
     futex::{self, Action, CMD_MASK, FUTEX2_PRIVATE, FUTEX2_WAIT},
     lock::{LockKey, NO_SLOT},
     thread::{PREEXISTING, Thread, WAITING},
@@ -48,7 +48,7 @@ pub extern "C" fn census(context: *const IterContext) -> i32 {
     };
     // The agent's own threads are listed, for setting clocks, but never adopted.
     let watched = filter::watches(tgid);
-    if !watched && tgid != config!(self_tgid) {
+    if !watched && tgid != config!(self_tgid) && task::control(CONTROL_EVERYBODY) != 1 {
         return 0;
     }
     let (Some(tid), Some(saved)) = (read_u32(task, config!(task.pid)), regs::of_task(task)) else {
@@ -166,7 +166,7 @@ fn adopt(task: *const u8, record: &Task) {
         op: wait.op,
         value: wait.value,
         holding: 0,
-        run_delay_ns: u64::MAX,
+        run_delay_ns: read_u64(task, config!(task.run_delay)).unwrap_or(u64::MAX),
         held: Default::default(),
     };
     // SAFETY: `lock` is a live element of the array.

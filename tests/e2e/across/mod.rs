@@ -266,6 +266,11 @@ fn is_through(
         wait.confidence == "exact" && site.contains("app_take"),
         "{wait:?}"
     );
+    // The scheduler knows since when the thread has slept, also of a process that nobody watches.
+    ensure!(
+        wait.since_is_at_least && wait.since_ns.is_some_and(|ns| ns < 60_000_000_000),
+        "{wait:?}"
+    );
     ensure!(
         is_thread(&explanation.root, truth.root_pid, truth.root)
             && explanation.ending == "blocked"

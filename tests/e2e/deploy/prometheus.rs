@@ -19,7 +19,7 @@ use holdup_tests::{
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
-use super::shipped;
+use super::{rules::rules, shipped};
 
 /// A running Prometheus; killed when dropped.
 struct Prometheus {
@@ -32,11 +32,11 @@ impl Prometheus {
     /// Starts one that scrapes `agent` every second and waits until it answers.
     fn of(agent: &Agent) -> Result<Self> {
         let scratch = Scratch::new()?;
-        let rules: Vec<PathBuf> = ["recording.yaml", "alerts.yaml"].map(shipped).into();
+        let files: Vec<PathBuf> = ["recording.yaml", "alerts.yaml"].map(shipped).into();
         // JSON is YAML.
         let configuration = json!({
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-            "rule_files": rules,
+            "rule_files": files,
             "scrape_configs": [{
                 "job_name": "holdup",
                 "static_configs": [{"targets": [agent.address().to_string()]}],
@@ -130,13 +130,23 @@ fn a_pile_up_becomes_an_alert() -> Result<()> {
     Ok(())
 }
 
-/// Names, help and types are as Prometheus wants them.
+/// Names, help and types are as Prometheus wants them, and there is every reason of loss that an alert is about.
 #[test]
 fn promtool_finds_no_fault_with_the_metrics() -> Result<()> {
     let agent = Agent::start("")?;
     agent.turns(2.0)?;
     let metrics = agent.get("/metrics")?.body;
     ensure!(metrics.contains("holdup_build_info"), "{metrics}");
+    let alerts = rules("alerts.yaml")?;
+    let mut expressions = alerts.iter().filter_map(|rule| rule["expr"].as_str());
+    let (_, reasons) = expressions
+        .find_map(|expression| expression.split_once("holdup_lost_total{reason=~\""))
+        .context("no alert about losses")?;
+    let (reasons, _) = reasons.split_once('"').context("no end")?;
+    for reason in reasons.split('|') {
+        let series = format!("holdup_lost_total{{reason=\"{reason}\"}}");
+        ensure!(metrics.contains(&series), "no {series} in {metrics}");
+    }
     let scratch = Scratch::new()?;
     fs::write(scratch.join("metrics"), metrics)?;
     let output = Command::new("promtool")

@@ -115,3 +115,55 @@ fn alone_in_a_circle() -> Result<()> {
     scene.root_is_only(&snapshot, &explanation.root, 1)?;
     scene.end()
 }
+
+/// Each took its first lock in the function that it now waits in: the code before that call tells where.
+#[test]
+fn where_each_lock_of_a_circle_was_taken() -> Result<()> {
+    let scene = Scene::of(&["in_order"])?;
+    let snapshot = scene.snapshot()?;
+    let [deadlock] = snapshot.deadlocks.as_slice() else {
+        anyhow::bail!("one deadlock is the truth: {:?}", snapshot.deadlocks);
+    };
+    let line = |link: &Link, function: &str| -> Result<u32> {
+        let site = link.site.as_deref().context("no site")?;
+        let line = site.strip_prefix(&format!("{function} holdup_chain.c:"));
+        let line = line.with_context(|| format!("{site} is not in {function}"))?;
+        Ok(line.trim_end_matches(", inferred").parse()?)
+    };
+    for (index, function) in ["app_cache_first", "app_store_first"].iter().enumerate() {
+        let known = &scene.truth.locks[index];
+        let link = |kind: &str| {
+            let mut links = deadlock.links.iter();
+            let is_own = |link: &&Link| {
+                let thread = if kind == "held_by" {
+                    &link.to
+                } else {
+                    &link.from
+                };
+                link.kind == kind && thread.is_thread(known.holder)
+            };
+            links.find(is_own).context("a link is missing")
+        };
+        let (hold, wait) = (link("held_by")?, link("waits_for")?);
+        scene.is_hold(hold, index)?;
+        ensure!(
+            hold.site
+                .as_deref()
+                .is_some_and(|site| site.ends_with(", inferred")),
+            "{hold:?}"
+        );
+        // Two lines lie between the two calls.
+        ensure!(
+            line(hold, function)? + 3 == line(wait, function)?,
+            "{hold:?}, {wait:?}"
+        );
+        ensure!(
+            deadlock
+                .text
+                .contains(&format!("(taken at {function} holdup_chain.c:")),
+            "{:?}",
+            deadlock.text
+        );
+    }
+    scene.end()
+}

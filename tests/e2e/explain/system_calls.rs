@@ -3,7 +3,10 @@
 use anyhow::{Context as _, Result, ensure};
 use holdup_tests::{report::explanation::Node, scratch::Scratch};
 
-use super::{answers::behind_a_peer, scene::Scene};
+use super::{
+    answers::{at_the_holder, behind_a_peer, behind_a_process},
+    scene::Scene,
+};
 
 #[test]
 fn in_recv_from_a_silent_peer() -> Result<()> {
@@ -51,6 +54,62 @@ fn in_read_of_a_named_pipe() -> Result<()> {
         Scene::of(&["fifo", path])?,
         &[&format!(", FIFO {path} from process ")],
     )
+}
+
+/// One connection and what wakes an event loop: the chain goes on through the set.
+#[test]
+fn in_epoll_on_a_connection() -> Result<()> {
+    let scene = Scene::of(&["epoll"])?;
+    let truth = &scene.truth;
+    let explanation = behind_a_process(&scene, "peer_of", truth.peer_pid)?;
+    explanation.says(&[
+        "which waits in epoll_pwait() on fd ",
+        ", epoll of 2 descriptors: fd ",
+        ", eventfd",
+        &format!(" fd {}, TCP to {} of process", truth.fd, truth.peer),
+        "ESTABLISHED, nothing received for ",
+    ])?;
+    scene.end()
+}
+
+/// Of a server's many connections none is the cause: the chain ends at the holder.
+#[test]
+fn in_epoll_on_many_descriptors() -> Result<()> {
+    let scene = Scene::of(&["epoll_of_many"])?;
+    ends_at_the_holder(
+        scene,
+        &[
+            "which waits in epoll_pwait() on fd ",
+            ", epoll of 20 descriptors, none ready, e.g. fd ",
+        ],
+    )
+}
+
+/// Whoever else has the counter could add to it.
+#[test]
+fn in_read_of_an_eventfd() -> Result<()> {
+    behind_a_peer(
+        Scene::of(&["eventfd"])?,
+        &["which waits in read() on fd", ", eventfd from process "],
+    )
+}
+
+/// The kernel tells which requests wait for a descriptor, not for which one.
+#[test]
+fn in_io_uring() -> Result<()> {
+    ends_at_the_holder(
+        Scene::of(&["uring"])?,
+        &[
+            "which waits in io_uring_enter() on fd ",
+            ", io_uring with a request that is not ready, recv",
+        ],
+    )
+}
+
+fn ends_at_the_holder(scene: Scene, says: &[&str]) -> Result<()> {
+    let explanation = at_the_holder(&scene, "mutex", &["blocked"], "stuck")?;
+    explanation.says(says)?;
+    scene.end()
 }
 
 /// Nobody on this machine has the other end: the chain ends there, and no process is blamed.

@@ -64,7 +64,7 @@ fn a_clock_at_its_ends_does_no_harm() {
 fn waits_from_the_future_are_young() {
     let (mut node, lock) = with_mutex(&Settings::default());
     node.wait(lock, 10_000, 0);
-    node.row(lock).oldest_since_ns = Some(u64::MAX);
+    node.change(lock).oldest_since_ns = Some(u64::MAX);
     assert_eq!(node.watch(29), []);
 }
 

@@ -93,14 +93,15 @@ impl Scene {
         self.view.locks.len() - 1
     }
 
-    pub fn row(&mut self, lock: usize) -> &mut Lock {
+    /// The lock, to be changed: what was seen of it before stays as it was.
+    pub fn change(&mut self, lock: usize) -> &mut Lock {
         Arc::make_mut(&mut self.view.locks[lock])
     }
 
     /// So many wait, the longest of them for so many seconds.
     pub fn wait(&mut self, lock: usize, waiters: u64, age: u64) {
         let at_ns = self.view.at_ns;
-        let lock = self.row(lock);
+        let lock = self.change(lock);
         lock.waiters = waiters;
         lock.waiters_peak = lock.waiters_peak.max(waiters);
         lock.oldest_since_ns = (waiters > 0).then(|| at_ns - age * SECOND);
@@ -109,7 +110,7 @@ impl Scene {
     /// The lock is handed on now.
     pub fn hand_on(&mut self, lock: usize) {
         let at_ns = self.view.at_ns;
-        if let Some(counts) = &mut self.row(lock).counts {
+        if let Some(counts) = &mut self.change(lock).counts {
             counts.outcomes.woken += 1;
             counts.last_handoff_ns = Some(at_ns);
         }
@@ -237,6 +238,7 @@ pub fn holder(tid: u32, confidence: Confidence) -> Holder {
     Holder {
         pid: Some(7),
         tid,
+        goid: None,
         comm: "sync-worker".to_owned(),
         known_by: "glibc mutex owner word".to_owned(),
         confidence,

@@ -61,8 +61,8 @@ fn an_unknown_lock_counts_when_memory_knows_its_owner() {
         let mut node = Scene::new(&Settings::default());
         let process = node.process(7, "db");
         let lock = node.lock(process, 0x40, Kind::Unknown);
-        node.row(lock).holder = confidence.map(|confidence| holder(1, confidence));
-        node.row(lock).abandoned = is_abandoned;
+        node.change(lock).holder = confidence.map(|confidence| holder(1, confidence));
+        node.change(lock).abandoned = is_abandoned;
         node.wait(lock, 200, 0);
         node.watch(40);
         let found: Vec<_> = node.open().iter().map(|incident| incident.reason).collect();
@@ -91,7 +91,7 @@ fn a_main_thread_waits_for_its_stop_signal() {
     let lock = node.lock(process, 0x40, Kind::Semaphore);
     node.wait(lock, 1, 24 * 3_600);
     assert_eq!(node.watch(200), []);
-    node.row(lock).holder = Some(holder(4711, Confidence::Observed));
+    node.change(lock).holder = Some(holder(4711, Confidence::Observed));
     node.watch(1);
     assert_eq!(node.only().reason, Reason::LongWait, "somebody holds it");
     assert!(node.only().oldest_wait_ns >= Some(24 * 3_600 * SECOND));

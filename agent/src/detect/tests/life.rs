@@ -122,7 +122,7 @@ fn a_key_outlives_the_process() {
         let moved = crate::model::watch::Process { key, ..old };
         node.view.processes.insert(key, moved);
         let lock = node.lock(key, address, Kind::Mutex);
-        node.row(lock).id = "mutex:3f2a91c0:0x4080".into();
+        node.change(lock).id = "mutex:3f2a91c0:0x4080".into();
         node.wait(lock, 100, 5);
         node.watch(2);
         node.only().key
@@ -135,7 +135,7 @@ fn a_lock_that_gets_another_id_keeps_its_incident() {
     let (mut node, lock) = with_mutex(&only("parked"));
     node.wait(lock, 100, 5);
     node.watch(2);
-    node.row(lock).id = "mutex@9c1f04d2a7b35e68".into();
+    node.change(lock).id = "mutex@9c1f04d2a7b35e68".into();
     assert_eq!(news(&node.watch(100)), []);
     assert_eq!(node.only().lock.unwrap().id, "mutex@9c1f04d2a7b35e68");
 }
@@ -148,7 +148,7 @@ fn a_process_that_is_gone_is_said_to_be() {
     ] {
         let (mut node, lock) = with_mutex(&only("parked"));
         if !is_counted {
-            node.row(lock).counts = None;
+            node.change(lock).counts = None;
         }
         node.wait(lock, 100, 5);
         node.watch(2);

@@ -15,7 +15,7 @@ fn a_busy_database_pages_nobody() {
         // 150 to 650 waiters, none of whom waits for 50 ms.
         node.wait(lock, 150 + tick * 7_919 % 500, 0);
         let at_ns = node.view.at_ns;
-        node.row(lock).oldest_since_ns = Some(at_ns - SECOND / 20);
+        node.change(lock).oldest_since_ns = Some(at_ns - SECOND / 20);
         assert_eq!(node.look(), [], "tick {tick}");
     }
 }
@@ -29,6 +29,20 @@ fn a_hundred_parked_threads_are_noticed() {
     let (mut node, lock) = with_mutex(&Settings::default());
     node.wait(lock, 99, 0);
     assert_eq!(node.watch(29), []);
+}
+
+#[test]
+fn waits_of_unknown_age_are_as_old_as_they_were_seen() {
+    let (mut node, lock) = with_mutex(&Settings::default());
+    node.wait(lock, 200, 0);
+    node.change(lock).oldest_since_ns = None;
+    for _ in 0..10 {
+        node.pass(seconds(1));
+        node.hand_on(lock);
+        assert_eq!(node.look(), [], "it moves");
+    }
+    assert_eq!(news(&node.watch(2)), [opened("parked", 200)]);
+    assert_eq!(node.only().oldest_wait_ns, None);
 }
 
 #[test]
@@ -69,7 +83,7 @@ fn waits_that_are_given_up_and_begun_again_stall() {
     for _ in 0..31 {
         node.pass(seconds(1));
         node.wait(lock, 8, 0);
-        if let Some(counts) = &mut node.row(lock).counts {
+        if let Some(counts) = &mut node.change(lock).counts {
             counts.outcomes.timed_out += 8;
         }
         events.extend(node.look());
@@ -81,7 +95,7 @@ fn waits_that_are_given_up_and_begun_again_stall() {
 fn in_a_census_a_lock_moves_when_its_longest_waiter_changes() {
     let census = |changes: bool| {
         let (mut node, lock) = with_mutex(&only("stalled"));
-        node.row(lock).counts = None;
+        node.change(lock).counts = None;
         let mut events = Vec::new();
         node.wait(lock, 40, 100);
         for _ in 0..31 {
@@ -119,7 +133,7 @@ fn readers_and_writers_of_a_lock_are_one_pile() {
     let id = "rwlock:3f2a91c0:0x40";
     for kind in [Kind::RwlockRead, Kind::RwlockWrite] {
         let lock = node.lock(process, 0x40, kind);
-        node.row(lock).id = id.into();
+        node.change(lock).id = id.into();
         node.wait(lock, 50, 1);
     }
     assert_eq!(news(&node.watch(2)), [opened("parked", 100)]);

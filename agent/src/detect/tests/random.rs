@@ -88,9 +88,9 @@ fn apply(scene: &mut Scene, step: Step) -> Vec<Event> {
     }
     if step.gone {
         // The same pid, another process.
-        for lock in scene.view.locks.iter_mut().map(Arc::make_mut) {
+        for lock in &mut scene.view.locks {
             if lock.process.pid == 2 {
-                lock.process.generation += 1;
+                Arc::make_mut(lock).process.generation += 1;
             }
         }
         let old = scene

@@ -1,6 +1,6 @@
 //! The agent ends and begins again.
 
-use super::fixture::{Scene, circle, news, only, opened, seconds, told, with_mutex};
+use super::fixture::{Scene, circle, news, only, opened, resolved, seconds, told, with_mutex};
 use crate::{
     detect::settings::Settings,
     model::{
@@ -96,12 +96,28 @@ fn a_stall_goes_on_though_its_age_is_not_known_any_more() {
     assert_eq!(reasons(&node), all);
     let mut node = restart(node, &settings);
     node.wait(lock, 8, 0);
-    node.row(lock).oldest_is_at_least = true;
+    node.change(lock).oldest_is_at_least = true;
     let mut events = node.look();
     events.extend(node.watch(200));
     let again = |reason: &str| (Change::Opened { again: true }, reason.to_owned(), 8);
     assert_eq!(news(&events), [again("stalled"), again("long_wait")]);
     assert_eq!(reasons(&node), all);
+}
+
+/// The governor has detached the probes and attached them again.
+#[test]
+fn a_stall_goes_on_though_its_lock_is_counted_anew() {
+    let (mut node, lock) = with_mutex(&only("stalled"));
+    node.wait(lock, 8, 0);
+    node.watch(40);
+    node.wait(lock, 8, 0);
+    node.change(lock).oldest_is_at_least = true;
+    assert_eq!(news(&node.watch(600)), []);
+    assert_eq!(node.open().len(), 1);
+    node.hand_on(lock);
+    assert_eq!(news(&node.watch(29)), []);
+    node.hand_on(lock);
+    assert_eq!(news(&node.watch(2)), [resolved("stalled", 8)]);
 }
 
 #[test]

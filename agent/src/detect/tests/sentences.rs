@@ -6,9 +6,9 @@ use crate::model::{Kind, explanation::Confidence, workload::Workload};
 #[test]
 fn what_who_since_when_and_where() {
     let (mut node, lock) = with_mutex(&only("parked"));
-    node.row(lock).symbol = Some("cache_lock".into());
-    node.row(lock).site = Some("config.c:88".into());
-    node.row(lock).holder = Some(holder(4711, Confidence::Exact));
+    node.change(lock).symbol = Some("cache_lock".into());
+    node.change(lock).site = Some("config.c:88".into());
+    node.change(lock).holder = Some(holder(4711, Confidence::Exact));
     node.wait(lock, 212, 39);
     node.watch(2);
     assert_eq!(
@@ -16,9 +16,9 @@ fn what_who_since_when_and_where() {
         "`db` (process 7, db.service): 212 threads wait for mutex `cache_lock` (config.c:88), oldest 41.0 s; held by \
          thread 4711 `sync-worker` (glibc mutex owner word)"
     );
-    node.row(lock).abandoned = true;
-    node.row(lock).oldest_is_at_least = true;
-    node.row(lock).site = None;
+    node.change(lock).abandoned = true;
+    node.change(lock).oldest_is_at_least = true;
+    node.change(lock).site = None;
     node.watch(1);
     assert_eq!(
         node.only().text,
@@ -39,7 +39,7 @@ fn each_reason_says_what_it_saw() {
          on for 30.0 s; who holds it is not known yet"
     );
     let (mut node, lock) = with_mutex(&only("growing"));
-    node.row(lock).site = None;
+    node.change(lock).site = None;
     for second in 0..80 {
         node.wait(lock, 5 + second / 2, 2);
         node.watch(1);
@@ -102,15 +102,15 @@ fn names_of_a_target_cannot_harm_a_line() {
         .unwrap()
         .comm
         .clone_from(&evil);
-    let since_ns = node.view.at_ns - 10 * SECOND;
-    let lock = node.row(lock);
+    let at_ns = node.view.at_ns;
+    let lock = node.change(lock);
     lock.symbol = Some(evil.as_str().into());
     lock.site = Some(evil.as_str().into());
     let mut holder = holder(1, Confidence::Exact);
     holder.comm.clone_from(&evil);
     lock.holder = Some(holder);
     lock.waiters = 100;
-    lock.oldest_since_ns = Some(since_ns);
+    lock.oldest_since_ns = Some(at_ns - 10 * SECOND);
     node.watch(2);
     let text = node.only().text;
     assert!(

@@ -33,6 +33,7 @@ fn is_same(before: &Endpoint, now: &Endpoint) -> bool {
         | (Object::Socket { inode: before, .. }, Object::Socket { inode: now, .. }) => {
             before == now
         }
+        (Object::Event { id: before, .. }, Object::Event { id: now, .. }) => before == now,
         (Object::Fifo { path: before, .. }, Object::Fifo { path: now, .. })
         | (Object::File { path: before, .. }, Object::File { path: now, .. }) => before == now,
         _ => false,
@@ -50,10 +51,12 @@ fn fill(object: &mut Object, before: &Object) {
     if let (
         Object::Pipe { peers: now, .. }
         | Object::Fifo { peers: now, .. }
+        | Object::Event { peers: now, .. }
         | Object::Socket { peers: now, .. }
         | Object::File { servers: now, .. },
         Object::Pipe { peers: before, .. }
         | Object::Fifo { peers: before, .. }
+        | Object::Event { peers: before, .. }
         | Object::Socket { peers: before, .. }
         | Object::File {
             servers: before, ..

@@ -18,6 +18,8 @@ const CLOCK_STEP: usize = 64;
 
 /// What a program that serves a file system has open.
 const FUSE: &str = "/dev/fuse";
+/// What links to an event counter look like.
+const EVENT: &str = "anon_inode:[eventfd]";
 
 /// What can be open in two processes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,6 +30,8 @@ pub(super) enum Key {
     Socket(u64),
     /// A named pipe's path.
     Path(String),
+    /// An event counter's number.
+    Event(u64),
     /// A connection between a file system and the program that serves it; `None` where the kernel does not say which.
     Fuse(Option<u64>),
 }
@@ -73,6 +77,7 @@ pub(super) fn find(wanted: &HashSet<Key>, deadline: Instant) -> Ends {
         return ends;
     }
     let wants_fuse = wanted.iter().any(|key| matches!(key, Key::Fuse(_)));
+    let wants_events = wanted.iter().any(|key| matches!(key, Key::Event(_)));
     let mut seen = 0;
     for pid in Proc::default().processes() {
         let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
@@ -103,6 +108,11 @@ pub(super) fn find(wanted: &HashSet<Key>, deadline: Instant) -> Ends {
                 let connection = info().connection;
                 ends.says_connections |= connection.is_some();
                 Key::Fuse(connection)
+            } else if wants_events && link == EVENT {
+                match info().event {
+                    Some(id) => Key::Event(id),
+                    None => continue,
+                }
             } else {
                 Key::of(&link)
             };

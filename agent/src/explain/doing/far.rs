@@ -120,6 +120,7 @@ fn key(object: &Object) -> Option<Key> {
     match object {
         Object::Pipe { inode, .. } => Some(Key::Pipe(*inode)),
         Object::Fifo { path, .. } => Some(Key::Path(path.clone())),
+        Object::Event { id, .. } => id.map(Key::Event),
         Object::Socket {
             socket: Some(socket),
             ..
@@ -144,6 +145,7 @@ fn peers(endpoint: &mut Endpoint, pid: u32, ends: &Ends) {
     let side = endpoint.side;
     let (Object::Pipe { peers, .. }
     | Object::Fifo { peers, .. }
+    | Object::Event { peers, .. }
     | Object::Socket { peers, .. }
     | Object::File { servers: peers, .. }) = &mut endpoint.object
     else {

@@ -1,9 +1,24 @@
 //! `/proc/PID/fdinfo/FD`.
 
+use serde::{Deserialize, Serialize};
+
 use super::blocked::Side;
 
 /// Most lines read: an epoll set has one for each descriptor in it.
 const MAX_LINES: usize = 8192;
+/// Most requests of an `io_uring` that are kept.
+const MAX_REQUESTS: usize = 64;
+
+/// What a ring of requests (`io_uring`) is said to have pending.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ring {
+    /// Requests that the program has put in and the kernel has not taken.
+    pub unsubmitted: u32,
+    /// Completions that the program has not taken.
+    pub completed: u32,
+    /// Operations (`IORING_OP_*`) of requests that wait for a descriptor to become ready.
+    pub polled: Vec<u32>,
+}
 
 /// A descriptor in an epoll set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +41,10 @@ pub(super) struct FdInfo {
     pub process: Option<u32>,
     /// Connection of a `/dev/fuse`: the device number of its file system. Not in kernels before 6.16.
     pub connection: Option<u64>,
+    /// Number of an `eventfd`. Not in kernels before 5.2.
+    pub event: Option<u64>,
+    /// Requests of an `io_uring`.
+    pub ring: Ring,
     /// Time until a timer fires; none when it is not armed.
     pub timer_left_ns: Option<u64>,
     /// Descriptors of an epoll set.
@@ -45,8 +64,11 @@ impl FdInfo {
 
 pub(super) fn parse(text: &str) -> FdInfo {
     let mut info = FdInfo::default();
+    let (mut submitted, mut completed) = (Indices::default(), Indices::default());
     for line in text.lines().take(MAX_LINES) {
         let Some((name, value)) = line.split_once(':') else {
+            let full = info.ring.polled.len() >= MAX_REQUESTS;
+            info.ring.polled.extend(operation(line).filter(|_| !full));
             continue;
         };
         let value = value.trim();
@@ -57,12 +79,41 @@ pub(super) fn parse(text: &str) -> FdInfo {
             // -1 when it has ended, 0 when it is not in our namespace.
             "Pid" => info.process = value.parse().ok().filter(|&pid| pid != 0),
             "fuse_connection" => info.connection = value.parse().ok(),
+            "eventfd-id" => info.event = value.parse().ok(),
+            "SqHead" => submitted.head = value.parse().ok(),
+            "SqTail" => submitted.tail = value.parse().ok(),
+            "CqHead" => completed.head = value.parse().ok(),
+            "CqTail" => completed.tail = value.parse().ok(),
             "it_value" => info.timer_left_ns = left(value),
             "tfd" => info.watched.extend(watched(value)),
             _ => {}
         }
     }
+    info.ring.unsubmitted = submitted.between();
+    info.ring.completed = completed.between();
     info
+}
+
+/// Ends of a queue that wrap.
+#[derive(Default)]
+struct Indices {
+    head: Option<u32>,
+    tail: Option<u32>,
+}
+
+impl Indices {
+    fn between(&self) -> u32 {
+        match (self.head, self.tail) {
+            (Some(head), Some(tail)) => tail.wrapping_sub(head),
+            _ => 0,
+        }
+    }
+}
+
+/// `  op=27, task_works=0`
+fn operation(line: &str) -> Option<u32> {
+    let (operation, _) = line.trim().strip_prefix("op=")?.split_once(',')?;
+    operation.parse().ok()
 }
 
 /// `(3, 500000000)`
@@ -142,10 +193,21 @@ mod tests {
         assert_eq!(parse("flags:\t01\n").access(), (false, true));
     }
 
+    #[test]
+    fn a_ring_of_requests() {
+        let text = "SqHead:\t7\nSqTail:\t9\nCachedSqHead:\t7\nCqHead:\t4294967295\nCqTail:\t1\nSQEs:\t0\n\
+                    UserFiles:\t0\nPollList:\n  op=27, task_works=0\n  op=6, task_works=0\nCqOverflowList:\n";
+        let ring = parse(text).ring;
+        assert_eq!((ring.unsubmitted, ring.completed), (2, 2));
+        assert_eq!(ring.polled, [27, 6]);
+        assert_eq!(parse("eventfd-count: 0\neventfd-id: 12\n").event, Some(12));
+    }
+
     proptest! {
         #[test]
-        fn any_text(text in "(tfd:|it_value:|flags:|Pid:|fuse_connection:|events:|ino:|[ 0-9a-f(),\n]){0,64}") {
-            prop_assert!(parse(&text).watched.len() <= MAX_LINES);
+        fn any_text(text in "(tfd:|it_value:|flags:|Pid:|fuse_connection:|events:|ino:|SqHead:|CqTail:|op=|[ 0-9a-f(),\n]){0,64}") {
+            let info = parse(&text);
+            prop_assert!(info.watched.len() <= MAX_LINES && info.ring.polled.len() <= MAX_REQUESTS);
         }
     }
 }

@@ -8,6 +8,7 @@ mod blocked;
 mod call;
 mod child;
 mod complete;
+mod descriptors;
 mod ends;
 mod far;
 mod fdinfo;
@@ -25,6 +26,8 @@ mod timeout;
 pub use activity::{Activity, Progress, compare, progress};
 pub use blocked::{Blocked, Fd, Futex, Side, blocked};
 pub use call::Action;
+pub use descriptors::descriptors;
+pub use fdinfo::Ring;
 pub use look::{Call, Look, Place, State, look};
 pub use object::{Endpoint, Object, Peer};
 pub use observe::{Observation, observe};
@@ -67,6 +70,8 @@ pub struct Lead<'a> {
     pub fd: Option<i32>,
     /// The process.
     pub peer: &'a Peer,
+    /// The descriptor is one of a set of them: any one will do.
+    pub in_set: bool,
 }
 
 /// What a process is to a thread that waits for it.
@@ -96,10 +101,15 @@ impl Doing {
         // What a thread was doing when its tracer stopped it is not what it waits for.
         let call = self.call.iter().filter(move |_| tracer.is_none());
         let endpoints = call.clone().flat_map(|_| &self.endpoints);
-        let ends = endpoints.flat_map(|endpoint| {
+        let parts = endpoints.flat_map(|whole| {
+            let parts = whole.parts().iter();
+            parts.map(|part| (whole.is_set(), part))
+        });
+        let ends = parts.flat_map(|(in_set, endpoint)| {
             let (relation, peers, one) = match &endpoint.object {
                 Object::Pipe { peers, .. }
                 | Object::Fifo { peers, .. }
+                | Object::Event { peers, .. }
                 | Object::Socket { peers, .. } => (Relation::OtherEnd, peers.as_slice(), None),
                 Object::File {
                     lock_holder: Some(holder),
@@ -110,7 +120,12 @@ impl Doing {
                 _ => (Relation::OtherEnd, &[][..], None),
             };
             let fd = Some(endpoint.fd);
-            let lead = move |peer| Lead { relation, fd, peer };
+            let lead = move |peer| Lead {
+                relation,
+                fd,
+                peer,
+                in_set,
+            };
             peers.iter().chain(one).map(lead)
         });
         let without_fd = |relation| {
@@ -118,6 +133,7 @@ impl Doing {
                 relation,
                 fd: None,
                 peer,
+                in_set: false,
             }
         };
         let children = call.flat_map(|call| &call.children);
@@ -181,14 +197,14 @@ fn bytes_moved(first: &Observation, second: &Observation) -> bool {
         } => Some((*inode, socket.traffic())),
         _ => None,
     };
-    let before: Vec<_> = first.endpoints.iter().filter_map(traffic).collect();
-    second
-        .endpoints
-        .iter()
-        .filter_map(traffic)
-        .any(|(inode, now)| {
-            before
-                .iter()
-                .any(|&(same, before)| same == inode && before != now)
-        })
+    let parts = |seen: &'_ Observation| -> Vec<(u64, _)> {
+        let parts = seen.endpoints.iter().flat_map(Endpoint::parts);
+        parts.filter_map(traffic).collect()
+    };
+    let before = parts(first);
+    parts(second).into_iter().any(|(inode, now)| {
+        before
+            .iter()
+            .any(|&(same, before)| same == inode && before != now)
+    })
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     blocked::{Fd, Side},
-    fdinfo::{self, FdInfo},
+    fdinfo::{self, FdInfo, Ring},
     mounts::{Mount, Mounts},
     procfs,
 };
@@ -14,6 +14,8 @@ use crate::explain::net;
 
 /// Most descriptors of an epoll set that are looked at.
 pub(super) const MAX_WATCHED: usize = 16;
+/// Most descriptors of an epoll set that a chain leads on from: of a server's many connections none is the cause.
+const MAX_FOLLOWED: usize = 8;
 
 /// A process that has the other end of something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +94,17 @@ pub enum Object {
         /// Which one; null when it has ended.
         process: Option<Peer>,
     },
-    /// `eventfd`, `signalfd`, `inotify`, `io_uring`, ...: the kernel's name.
+    /// An event counter: `eventfd`.
+    Event {
+        /// The kernel's number for it; null in kernels before 5.2.
+        id: Option<u64>,
+        /// Who has it too; the target itself is last.
+        peers: Vec<Peer>,
+    },
+    /// A ring of requests: `io_uring`. Which of them are in flight the kernel tells only of those that wait for a
+    /// descriptor to become ready.
+    Ring(Ring),
+    /// `signalfd`, `inotify`, `fanotify`, ...: the kernel's name.
     Anonymous {
         /// Name without decoration.
         name: String,
@@ -110,6 +122,26 @@ pub struct Endpoint {
     pub side: Side,
     /// What it is.
     pub object: Object,
+}
+
+impl Endpoint {
+    /// What a thread that waits on this waits for: of an epoll set what is in it, if that is not much.
+    #[must_use]
+    pub fn parts(&self) -> &[Self] {
+        match &self.object {
+            Object::Epoll { watched, more } if *more == 0 && watched.len() <= MAX_FOLLOWED => {
+                watched
+            }
+            Object::Epoll { .. } => &[],
+            _ => std::slice::from_ref(self),
+        }
+    }
+
+    /// Whether it is a set of descriptors.
+    #[must_use]
+    pub const fn is_set(&self) -> bool {
+        matches!(self.object, Object::Epoll { .. })
+    }
 }
 
 /// Looks at descriptors of one thread.
@@ -184,8 +216,10 @@ impl Descriptors {
     fn anonymous(&mut self, name: &str, fd: i32, descend: bool) -> Option<Object> {
         match name {
             "eventpoll" if descend => {
-                let info = self.info(fd)?;
+                let mut info = self.info(fd)?;
                 let found = info.watched.len();
+                // The kernel's order is that of its memory.
+                info.watched.sort_unstable_by_key(|watched| watched.fd);
                 let watched: Vec<Endpoint> = info
                     .watched
                     .into_iter()
@@ -203,6 +237,13 @@ impl Descriptors {
                 let more = u64::try_from(found - watched.len()).unwrap_or(0);
                 Some(Object::Epoll { watched, more })
             }
+            "eventfd" => Some(Object::Event {
+                id: self.info(fd).and_then(|info| info.event),
+                peers: Vec::new(),
+            }),
+            "io_uring" => Some(Object::Ring(
+                self.info(fd).map(|info| info.ring).unwrap_or_default(),
+            )),
             "timerfd" => Some(Object::Timer {
                 left_ns: self.info(fd).and_then(|info| info.timer_left_ns),
             }),

@@ -6,6 +6,7 @@ use super::{
     activity::Activity,
     blocked::{Blocked, Side},
     call::Action,
+    fdinfo::Ring,
     object::{Endpoint, Object, Peer},
     observe::Observation,
     timeout::Timeout,
@@ -95,7 +96,7 @@ fn wait(blocked: &Blocked, endpoints: &[Endpoint]) -> String {
     text
 }
 
-fn endpoint(action: Action, endpoint: &Endpoint) -> String {
+pub(super) fn endpoint(action: Action, endpoint: &Endpoint) -> String {
     let object = object(action, endpoint.side, &endpoint.object);
     format!("fd {}, {object}", endpoint.fd)
 }
@@ -141,6 +142,8 @@ fn object(action: Action, side: Side, object: &Object) -> String {
             process: Some(peer),
         } => process(peer),
         Object::Process { process: None } => "process that has ended".to_owned(),
+        Object::Event { peers, .. } => ends("eventfd", side, peers),
+        Object::Ring(pending) => ring(pending),
         Object::Anonymous { name } => name.clone(),
         Object::Unknown => "which could not be looked at".to_owned(),
     }
@@ -154,15 +157,62 @@ fn epoll(watched: &[Endpoint], unread: u64) -> String {
         1 => "epoll of 1 descriptor".to_owned(),
         _ => format!("epoll of {count} descriptors"),
     };
+    let named = u64::try_from(watched.len().min(MAX_NAMED)).unwrap_or(0);
+    let first = if named < count {
+        ", none ready, e.g. "
+    } else {
+        ": "
+    };
     for (index, endpoint) in watched.iter().take(MAX_NAMED).enumerate() {
-        text.push_str(if index == 0 { ": " } else { "; " });
+        text.push_str(if index == 0 { first } else { "; " });
         text.push_str(&self::endpoint(Action::Poll, endpoint));
     }
-    let named = u64::try_from(watched.len().min(MAX_NAMED)).unwrap_or(0);
-    if named > 0 {
-        more(&mut text, count.saturating_sub(named));
+    text
+}
+
+fn ring(ring: &Ring) -> String {
+    let mut text = "io_uring".to_owned();
+    match ring.polled.as_slice() {
+        [] => text.push_str(", requests in flight not known"),
+        [one] => {
+            let _ = write!(
+                text,
+                " with a request that is not ready, {}",
+                operation(*one)
+            );
+        }
+        [first, ..] => {
+            let count = ring.polled.len();
+            let _ = write!(
+                text,
+                " with {count} requests that are not ready, e.g. {}",
+                operation(*first)
+            );
+        }
+    }
+    if ring.completed > 0 {
+        let _ = write!(text, ", {} completed and not taken", ring.completed);
     }
     text
+}
+
+/// `IORING_OP_*` (`include/uapi/linux/io_uring.h`) of those that wait for descriptors.
+fn operation(number: u32) -> String {
+    let name = match number {
+        1 => "readv",
+        2 => "writev",
+        6 => "poll_add",
+        9 => "sendmsg",
+        10 => "recvmsg",
+        13 => "accept",
+        16 => "connect",
+        22 => "read",
+        23 => "write",
+        26 => "send",
+        27 => "recv",
+        _ => return format!("operation {number}"),
+    };
+    name.to_owned()
 }
 
 fn ends(what: &str, side: Side, peers: &[Peer]) -> String {

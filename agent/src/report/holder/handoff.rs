@@ -16,6 +16,9 @@ use super::{
 };
 use crate::model::{Holder, Kind, explanation::Confidence};
 
+/// The evidence in words.
+pub(super) const KEPT: &str = "it was woken for it and has not passed it on";
+
 /// Who was last given the lock and has kept it.
 #[must_use]
 pub fn holder(
@@ -119,7 +122,7 @@ fn confidence(question: &Question<'_>, word: &LockKey) -> Confidence {
 fn words(question: &Question<'_>, word: &LockKey, lives: bool) -> &'static str {
     match (lives, may_read(question, word)) {
         (true, true) => "the last one to be let in",
-        (true, false) => "it was woken for it and has not passed it on",
+        (true, false) => KEPT,
         (false, _) => "it was woken for it and has ended without passing it on",
     }
 }

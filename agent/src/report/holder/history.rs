@@ -44,7 +44,9 @@ pub struct History {
     pub at_ns: u64,
     /// By word.
     pub words: HashMap<LockKey, Trace>,
-    /// Threads that are named in `words`: what each last waited for and woke.
+    /// Words of the same processes that were ever handed on, listed or not.
+    pub handed: HashMap<LockKey, Trace>,
+    /// Threads that are named in `words` or `handed`: what each last waited for and woke.
     pub threads: BTreeMap<u32, Thread>,
 }
 
@@ -60,14 +62,26 @@ impl History {
                 ..Self::default()
             };
         }
-        let words: HashMap<LockKey, Trace> = plane
-            .locks
+        let processes: HashSet<(u32, u32)> = wanted
             .iter()
-            .filter(|(_, lock)| wanted.contains(&lock.key))
-            .map(|(_, lock)| (lock.key, Trace::from(&lock)))
+            .map(|key| (key.tgid, key.generation))
             .collect();
+        let mut words = HashMap::new();
+        let mut handed = HashMap::new();
+        for (_, lock) in plane.locks.iter() {
+            let trace = Trace::from(&lock);
+            if wanted.contains(&lock.key) {
+                words.insert(lock.key, trace);
+            }
+            if trace.last_handoff_ns != 0
+                && processes.contains(&(lock.key.tgid, lock.key.generation))
+            {
+                handed.insert(lock.key, trace);
+            }
+        }
         let named = words
             .values()
+            .chain(handed.values())
             .flat_map(|word| [word.last_woken_tid, word.last_waker_tid])
             .filter(|&tid| tid != 0)
             .collect();
@@ -75,6 +89,7 @@ impl History {
         Self {
             at_ns,
             words,
+            handed,
             threads,
         }
     }

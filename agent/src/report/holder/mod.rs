@@ -1,7 +1,8 @@
 //! Who holds a lock that keeps no record of it, and since when. One file for each kind of evidence, best first:
 //!
 //! 1. [`owner`]: the lock's own word names its owner; [`reuse`] and [`died`] tell when that owner is dead
-//! 2. [`handoff`]: the thread was seen to be given the lock and not to pass it on (recordings only)
+//! 2. [`handoff`]: the thread was seen to be given the lock and not to pass it on (recordings only); [`parker`]: the same
+//!    where waiters sleep on words of their own
 //! 3. [`waker`]: for what is signalled and not held, the thread that signalled last (recordings only)
 //! 4. [`stack`]: a thread's stack shows that it is past the call that takes the lock
 //!
@@ -13,6 +14,7 @@ pub mod handoff;
 pub mod history;
 pub mod looks;
 pub mod owner;
+pub mod parker;
 pub mod parts;
 pub mod reuse;
 pub mod since;
@@ -144,7 +146,8 @@ pub fn find(assembled: &mut Assembled, around: &mut Around<'_>) {
             assembled,
         };
         let found = around.history.and_then(|history| {
-            handoff::holder(&question, history, &tasks, around.now_ns)
+            parker::holder(&question, history, &tasks, around.now_ns)
+                .or_else(|| handoff::holder(&question, history, &tasks, around.now_ns))
                 .or_else(|| waker::signaller(&question, history, &tasks))
         });
         match found {
@@ -185,6 +188,7 @@ fn holder(found: Found, pid: u32, tasks: &Tasks<'_>) -> Holder {
     Holder {
         pid: Some(pid),
         tid: found.tid,
+        goid: None,
         comm: task.map_or_else(String::new, |seen| decode::comm(&seen.task.comm)),
         known_by: found.known_by,
         confidence: found.confidence,

@@ -95,6 +95,7 @@ impl World {
             history: History {
                 at_ns: NOW_NS,
                 words: [(key(WORD), trace)].into(),
+                handed: HashMap::new(),
                 threads: BTreeMap::new(),
             },
             seen: [1, 2, 3, 4].map(seen).into(),

@@ -1,4 +1,4 @@
-//! Locks and waits of threads that `/proc` alone has shown: as for watched processes, but without ages.
+//! Locks and waits of threads that `/proc` alone has shown: as for watched processes, but the scheduler alone knows ages.
 
 use std::{collections::HashMap, rc::Rc};
 
@@ -19,9 +19,10 @@ use crate::{
 /// Waiters of one lock that are unwound: one tells what it is, the next where else it is waited for.
 const UNWOUND_PER_LOCK: usize = 2;
 
-/// What `threads` wait for, and who holds that. Those that ran meanwhile are marked as not steady.
+/// What `threads` wait for, and who holds that. `asleep` tells since when they have slept. Those that ran meanwhile are marked as not steady.
 pub fn assemble<'a>(
     threads: impl IntoIterator<Item = &'a Still>,
+    asleep: &HashMap<u32, u64>,
     engine: &mut Engine,
 ) -> Assembled {
     let threads: HashMap<u32, &Still> = threads
@@ -30,7 +31,7 @@ pub fn assemble<'a>(
         .collect();
     let mut waiters: Vec<Waiter> = threads
         .values()
-        .filter_map(|still| waiter(still, engine))
+        .filter_map(|still| waiter(still, asleep, engine))
         .collect();
     // Which of them is looked at closely must not depend on chance.
     waiters.sort_by_key(|waiter| waiter.tid);
@@ -65,7 +66,7 @@ pub fn assemble<'a>(
     )
 }
 
-fn waiter(still: &Still, engine: &Engine) -> Option<Waiter> {
+fn waiter(still: &Still, asleep: &HashMap<u32, u64>, engine: &Engine) -> Option<Waiter> {
     let task = &still.task;
     let (address, op, value) = waiter::futex_wait(task)?;
     Some(Waiter {
@@ -79,7 +80,7 @@ fn waiter(still: &Still, engine: &Engine) -> Option<Waiter> {
         op,
         value,
         regs: task.regs,
-        since_ns: None,
+        since_ns: asleep.get(&task.tid).copied(),
         at_least: true,
         steady: false,
         stack: Rc::default(),

@@ -61,7 +61,7 @@ pub fn confirm(
         .iter()
         .filter_map(|tid| Still::of(waits.get(tid)?.pid, *tid))
         .collect();
-    let again = beyond::assemble(&threads, engine);
+    let again = beyond::assemble(&threads, &HashMap::new(), engine);
     let still_waits = |tid: &u32| {
         let now = again.threads.get(tid).filter(|wait| wait.steady);
         now.map(name) == waits.get(tid).copied().map(name)
@@ -181,7 +181,7 @@ mod tests {
         await_futex(pid, waiter, true);
         let mut engine = Engine::default();
         let still = Still::of(pid, waiter).unwrap();
-        let far = beyond::assemble([&still], &mut engine);
+        let far = beyond::assemble([&still], &HashMap::new(), &mut engine);
         let [lock] = far.locks.as_slice() else {
             panic!("{far:?}");
         };

@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     explain::{
-        doing::{self, Doing, Lead, Relation},
+        doing::{self, Doing, Endpoint, Lead, Relation},
         graph::facts::{Id, ThreadId},
     },
     model::explanation::{Confidence, LockRef},
@@ -136,7 +136,16 @@ impl Reached {
                 .find(|doing| (doing.pid, doing.tid) == (pid, pid))
         };
         self.stands.range(from).next().is_some()
-            || (is_alone && first().is_some_and(super::explain::leads_outside))
+            || (is_alone && first().is_some_and(|doing| super::explain::leads_outside(self, doing)))
+    }
+
+    /// What a thread waits on, as far as that leads on: the descriptors of a set in its place.
+    pub fn endpoints<'a>(&'a self, doing: &'a Doing) -> impl Iterator<Item = &'a Endpoint> {
+        let was_reached = self.came_by.contains_key(&(doing.pid, doing.tid));
+        let endpoints = doing.endpoints.iter();
+        endpoints
+            .filter(move |endpoint| !(was_reached && endpoint.is_set()))
+            .flat_map(Endpoint::parts)
     }
 
     fn leads<'a>(&'a self, doing: &'a Doing) -> impl Iterator<Item = Lead<'a>> {
@@ -144,6 +153,8 @@ impl Reached {
         let is_back = move |fd: &i32| back.is_some_and(|back| back.contains(fd));
         doing
             .leads()
+            // A thread at the other end that waits on a set of descriptors waits for requests from anybody.
+            .filter(move |lead| !(lead.in_set && back.is_some()))
             .filter(move |lead| !lead.fd.as_ref().is_some_and(is_back))
             .filter(|lead| !is_ours(lead.peer.pid))
     }
@@ -165,14 +176,24 @@ fn is_ours(pid: u32) -> bool {
         && exe("self") == exe(&pid.to_string())
 }
 
-/// Looks at the threads in `holders`, and follows from there to wherever their chains lead.
+/// Since when the sleeping threads of the machine have slept, on the monotonic clock in nanoseconds, by thread id.
+pub type Asleep<'a> = dyn FnMut() -> HashMap<u32, u64> + 'a;
+
+/// Looks at the threads in `holders`, and follows from there to wherever their chains lead. `asleep` is asked when they
+/// lead to processes that are not watched.
 #[must_use]
-pub fn reach(near: &Assembled, holders: BTreeSet<(u32, u32)>, engine: &mut Engine) -> Reached {
+pub fn reach(
+    near: &Assembled,
+    holders: BTreeSet<(u32, u32)>,
+    asleep: &mut Asleep<'_>,
+    engine: &mut Engine,
+) -> Reached {
     let locks = near.locks.iter().map(|lock| lock.pid);
     let waits = near.threads.values().map(|wait| wait.pid);
     let mut walk = Walk {
         near,
         near_pids: locks.chain(waits).collect(),
+        asleep,
         bounds: Bounds::new(engine.deadline),
         engine,
         visited: HashMap::new(),
@@ -219,6 +240,7 @@ fn cpu_time() -> Duration {
 struct Walk<'a> {
     near: &'a Assembled,
     near_pids: HashSet<u32>,
+    asleep: &'a mut Asleep<'a>,
     engine: &'a mut Engine,
     bounds: Bounds,
     visited: HashMap<u32, Vec<Still>>,
@@ -368,6 +390,10 @@ impl Walk<'_> {
             }
             self.visited.insert(pid, threads);
         }
+        if fresh.is_empty() {
+            return;
+        }
+        let asleep = (self.asleep)();
         let Assembled {
             locks,
             threads,
@@ -375,7 +401,7 @@ impl Walk<'_> {
             parked: _,    // told of watched processes only
             parts: _,     // for those who look for holders
             abandoned: _, // likewise
-        } = beyond::assemble(&fresh, self.engine);
+        } = beyond::assemble(&fresh, &asleep, self.engine);
         self.reached.far.locks.extend(locks);
         self.reached.far.threads.extend(threads);
         self.reached.far.places.extend(places);

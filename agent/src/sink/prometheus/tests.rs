@@ -5,12 +5,12 @@ mod incidents;
 mod node;
 mod property;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use node::{Node, Place};
 
 use super::{Exposition, Format, Http, Settings, Totals, exposition::Value};
-use crate::model::{Kind, health::Health};
+use crate::model::{Kind, health::Health, watch::View};
 
 /// Series by name and labels.
 type Series<T> = BTreeMap<(String, String), T>;
@@ -176,6 +176,22 @@ fn what_is_not_counted_is_absent_and_comes_back_where_it_was() {
     let waits: Vec<_> = scrape(&mut totals).waits.into_values().collect();
     // Attached anew: the kernel's table was empty.
     assert_eq!(waits, [(12, 12_000)]);
+}
+
+#[test]
+fn the_last_counts_of_a_process_are_its_own() {
+    let mut totals = Totals::new(settings(10));
+    let mut node = Node::default();
+    node.start(1, "server");
+    let lock = Place::new(1, 1, Kind::Mutex);
+    node.wait(lock, 10, 1000, 3);
+    totals.observe(&node.view(1));
+    node.wait(lock, 5, 1000, 0);
+    let mut last = View::clone(&node.view(2));
+    last.processes.clear();
+    totals.observe(&Arc::new(last));
+    let own = "process=server,kind=mutex,lock=mutex:1,site=site 1";
+    assert_eq!(waits_of(&scrape(&mut totals)), [(own, 15)].into());
 }
 
 #[test]

@@ -153,7 +153,10 @@ impl Totals {
 
     fn row(&mut self, lock: &Lock, before: Option<u32>) -> Row {
         let series = if is_counted(lock.kind) {
-            let owner = self.places.get(&lock.process).copied().unwrap_or(OTHER);
+            // The last counts of a process that is gone come without it.
+            let last = || Some(self.series.get(before?)?.owner());
+            let owner = self.places.get(&lock.process).copied().or_else(last);
+            let owner = owner.unwrap_or(OTHER);
             self.series.place(owner, lock, before)
         } else {
             NONE

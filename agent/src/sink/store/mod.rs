@@ -115,6 +115,15 @@ impl Store {
         file::write(&self.directory, &mut name::names(bundle), &bytes)
     }
 
+    /// Removes bundles that are too old; to be called now and then, for an incident may be long in coming.
+    ///
+    /// # Errors
+    /// One cannot be removed.
+    pub fn sweep(&self) -> Result<(), Error> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        retain::sweep(&self.settings, &self.list()?, &self.removed)
+    }
+
     /// All bundles, oldest first.
     ///
     /// # Errors

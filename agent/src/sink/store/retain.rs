@@ -41,6 +41,18 @@ pub fn make_room(
     }
 }
 
+/// Removes bundles that are too old, and counts them.
+pub fn sweep(settings: &Settings, entries: &[Entry], removed: &AtomicU64) -> Result<(), Error> {
+    for entry in entries
+        .iter()
+        .take(too_old(settings, entries, SystemTime::now()))
+    {
+        file::remove(&settings.directory, &entry.name)?;
+        removed.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
 /// How many of the oldest must go by count, bytes and age.
 fn surplus(settings: &Settings, entries: &[Entry], bytes: u64, now: SystemTime) -> usize {
     let by_count = (entries.len() + 1).saturating_sub(settings.max_count);
@@ -51,13 +63,17 @@ fn surplus(settings: &Settings, entries: &[Entry], bytes: u64, now: SystemTime) 
         sum <= settings.max_bytes
     });
     let by_bytes = entries.len() - fits.count();
+    let by_age = too_old(settings, entries, now);
+    by_count.max(by_bytes).max(by_age)
+}
+
+fn too_old(settings: &Settings, entries: &[Entry], now: SystemTime) -> usize {
     let is_old = |entry: &&Entry| {
         // A clock that was set back makes nothing old.
         let age = now.duration_since(entry.written_at);
         age.is_ok_and(|age| age > settings.max_age)
     };
-    let by_age = entries.iter().take_while(is_old).count();
-    by_count.max(by_bytes).max(by_age)
+    entries.iter().take_while(is_old).count()
 }
 
 #[cfg(test)]

@@ -164,6 +164,24 @@ fn one_that_is_too_large_is_not_kept() {
     assert_eq!((store.stats().written, store.stats().failed), (1, 1));
 }
 
+#[test]
+fn what_is_too_old_goes_without_an_incident() {
+    let directory = Directory::new("store-sweep");
+    let store = Store::new(settings(&directory.0));
+    let (old, young) = (
+        store.put(&bundle(1)).unwrap(),
+        store.put(&bundle(1)).unwrap(),
+    );
+    store.sweep().unwrap();
+    assert_eq!(store.stats().removed, 0);
+    let file = File::options().write(true).open(directory.0.join(&old));
+    let age = settings(&directory.0).max_age + Duration::from_secs(60);
+    file.unwrap().set_modified(SystemTime::now() - age).unwrap();
+    store.sweep().unwrap();
+    assert_eq!(names(&directory.0), [young]);
+    assert_eq!(store.stats().removed, 1);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

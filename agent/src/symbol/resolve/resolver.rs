@@ -18,9 +18,9 @@ const MAX_INLINED: usize = 32;
 
 /// A module's symbols.
 pub struct Resolver {
-    symbolizer: Symbolizer,
-    /// With debug information, and with the symbol tables alone.
-    sources: [Source<'static>; 2],
+    /// With debug information, and with the symbol tables alone. Two of them, since blazesym keeps one parser for a path,
+    /// whatever was asked of it first.
+    sources: [(Symbolizer, Source<'static>); 2],
     slim: Slim,
 }
 
@@ -35,22 +35,23 @@ pub struct Symbol {
 impl Resolver {
     /// Reads symbols from a copy of them.
     pub fn new(slim: Slim) -> Self {
-        let symbolizer = Symbolizer::builder()
-            .enable_auto_reload(false)
-            .enable_code_info(true)
-            .enable_inlined_fns(true)
-            // It takes C's `f` for C++'s `float`; see `name`.
-            .enable_demangling(false)
-            // The copy has everything: no search of its own.
-            .set_debug_dirs(Some(std::iter::empty::<&str>()))
-            .build();
+        let symbolizer = || {
+            Symbolizer::builder()
+                .enable_auto_reload(false)
+                .enable_code_info(true)
+                .enable_inlined_fns(true)
+                // It takes C's `f` for C++'s `float`; see `name`.
+                .enable_demangling(false)
+                // The copy has everything: no search of its own.
+                .set_debug_dirs(Some(std::iter::empty::<&str>()))
+                .build()
+        };
         let path = format!("/proc/self/fd/{}", slim.file.as_raw_fd());
         Self {
-            symbolizer,
             sources: [true, false].map(|debug_syms| {
                 let mut elf = Elf::new(&path);
                 elf.debug_syms = debug_syms;
-                Source::Elf(elf)
+                (symbolizer(), Source::Elf(elf))
             }),
             slim,
         }
@@ -64,7 +65,7 @@ impl Resolver {
     /// The functions at an ELF virtual address, innermost first, without module and offset; an error when the symbols
     /// cannot be parsed. Empty when no symbol covers it.
     pub fn frames(&self, address: u64) -> Result<Vec<Frame>, Unparsable> {
-        self.with(address, |symbolized| {
+        self.with(&self.sources, address, |symbolized| {
             let Symbolized::Sym(symbol) = symbolized else {
                 return Vec::new();
             };
@@ -74,14 +75,33 @@ impl Resolver {
                 .take(MAX_INLINED)
                 .rev()
                 .map(|inner| frame(&inner.name, inner.code_info.as_ref(), true));
-            let outer = frame(&symbol.name, symbol.code_info.as_deref(), false);
+            let mut outer = frame(&symbol.name, symbol.code_info.as_deref(), false);
+            if let Some(qualified) = self.qualified(address, &outer) {
+                outer.function = Some(qualified);
+            }
             inlined.chain([outer]).collect()
         })
     }
 
+    /// Debug information of lines alone has no linkage names: the symbol table knows where `lock_slow` belongs.
+    fn qualified(&self, address: u64, outer: &Frame) -> Option<String> {
+        let plain = outer.function.as_deref()?;
+        let is_c = |file: &str| std::path::Path::new(file).extension() == Some("c".as_ref());
+        if plain.contains("::") || outer.file.as_deref().is_none_or(is_c) {
+            return None;
+        }
+        let [_, tables] = &self.sources;
+        let symbol = self.with(std::slice::from_ref(tables), address, |symbolized| {
+            let symbol = symbolized.into_sym()?;
+            Some(name::symbol(&symbol.name))
+        });
+        let base = plain.split('<').next().filter(|base| !base.is_empty())?;
+        symbol.ok()?.filter(|name| name.contains(base))
+    }
+
     /// The symbol, of code or data, that covers an ELF virtual address.
     pub fn symbol(&self, address: u64) -> Result<Option<Symbol>, Unparsable> {
-        self.with(address, |symbolized| {
+        self.with(&self.sources, address, |symbolized| {
             let Symbolized::Sym(symbol) = symbolized else {
                 return None;
             };
@@ -96,6 +116,7 @@ impl Resolver {
 
     fn with<T>(
         &self,
+        sources: &[(Symbolizer, Source<'static>)],
         address: u64,
         use_it: impl FnOnce(Symbolized<'_>) -> T,
     ) -> Result<T, Unparsable> {
@@ -103,9 +124,9 @@ impl Resolver {
         // must cost a name, not the agent.
         let symbolize = || {
             // Damaged debug information still leaves the name.
-            self.sources.iter().find_map(|source| {
+            sources.iter().find_map(|(symbolizer, source)| {
                 let input = Input::VirtOffset(address);
-                self.symbolizer.symbolize_single(source, input).ok()
+                symbolizer.symbolize_single(source, input).ok()
             })
         };
         match catch_unwind(AssertUnwindSafe(symbolize)) {

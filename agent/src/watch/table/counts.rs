@@ -47,6 +47,7 @@ pub fn of(lock: &abi::Lock) -> Counts {
         called: _,
         born_ns: _,
         histogram,
+        ready_ns: _, // of a recording
     } = *lock;
     Counts {
         outcomes: Outcomes {

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Code of a function that is looked at before the place where it is.
-const MAX_BEFORE: u64 = 32 << 10;
+pub(super) const MAX_BEFORE: u64 = 32 << 10;
 /// And behind it: what is unlikely to be called is put at a function's end.
 const MAX_AFTER: u64 = 4 << 10;
 /// Frames of a stack whose functions are looked at.
@@ -73,7 +73,7 @@ fn calls(space: Space, place: u64, targets: &[Target], symbols: &mut Symbols) ->
 }
 
 /// The function at an address, and how far into it that is.
-fn function(space: Space, address: u64, symbols: &mut Symbols) -> Option<(String, u64)> {
+pub(super) fn function(space: Space, address: u64, symbols: &mut Symbols) -> Option<(String, u64)> {
     let symbol = symbols.locate(space, address)?.symbol?;
     Some(match symbol.rsplit_once("+0x") {
         Some((name, offset)) => (name.to_owned(), u64::from_str_radix(offset, 16).ok()?),
@@ -83,14 +83,14 @@ fn function(space: Space, address: u64, symbols: &mut Symbols) -> Option<(String
 
 /// Longest call instruction that is known, in bytes.
 #[cfg(target_arch = "x86_64")]
-const LONGEST: usize = 6;
+pub(super) const LONGEST: usize = 6;
 /// Longest call instruction that is known, in bytes.
 #[cfg(not(target_arch = "x86_64"))]
-const LONGEST: usize = 4;
+pub(super) const LONGEST: usize = 4;
 
 /// A call at the beginning of `code`, which lies at `address`, and its length: `call rel32` and `call *rel32(%rip)`.
 #[cfg(target_arch = "x86_64")]
-fn decode(address: u64, code: &[u8]) -> Option<(Target, usize)> {
+pub(super) fn decode(address: u64, code: &[u8]) -> Option<(Target, usize)> {
     let (of, length): (fn(u64) -> Target, usize) = match code {
         [0xe8, ..] => (Target::Code, 5),
         [0xff, 0x15, ..] => (Target::Pointer, 6),
@@ -104,7 +104,7 @@ fn decode(address: u64, code: &[u8]) -> Option<(Target, usize)> {
 
 /// A call at the beginning of `code`, which lies at `address`, and its length: `bl`.
 #[cfg(not(target_arch = "x86_64"))]
-fn decode(address: u64, code: &[u8]) -> Option<(Target, usize)> {
+pub(super) fn decode(address: u64, code: &[u8]) -> Option<(Target, usize)> {
     let word = u32::from_le_bytes(*code.first_chunk()?);
     if address % 4 != 0 || word >> 26 != 0b10_0101 {
         return None;

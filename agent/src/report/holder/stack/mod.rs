@@ -1,17 +1,22 @@
 //! Inference from stacks: a thread that does not wait for the lock, but whose stack shows that it is past the call that
 //! the waiters are in, or holds the lock's address.
 //!
-//! `place` names the places in the code, `calls` tells what is called there, `rank` weighs the evidence. Only threads that sleep can be read, and what
-//! has run while it was read counts for nothing.
+//! `place` names the places in the code, `calls` tells what is called there, `rank` weighs the evidence. A thread that sleeps
+//! has the stack that is read, and what has run meanwhile counts for nothing. Of one that runs, the kernel keeps the
+//! registers of its last entry, which a clock tick makes a few milliseconds ago at most: its outer frames change less
+//! often, so it is read at two moments, and what both show counts.
 
 mod calls;
 mod place;
 mod rank;
+pub mod taken;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     time::{Duration, Instant},
 };
+
+use holdup_abi::census::Task;
 
 use self::{
     place::{Places, Sites},
@@ -21,11 +26,7 @@ use super::{Around, Found, Question};
 use crate::{
     model::{self, Kind, explanation::Confidence, explanation::LockRef},
     proc::memory::Process,
-    report::{
-        lock::Assembled,
-        snapshot::{self, Seen},
-        waiter,
-    },
+    report::{lock::Assembled, snapshot, waiter},
     symbol::{Space, Symbols},
 };
 
@@ -71,23 +72,33 @@ pub fn holders(
     }
     let mut left = MAX_THREADS;
     let mut looks = Vec::new();
-    for (space, questions) in by_process {
-        let Some(sleepers) = sleepers(space, around.seen, assembled) else {
-            continue;
-        };
-        if sleepers.len() > left {
+    for (&space, questions) in &by_process {
+        let threads = candidates(space, around.seen.iter().map(|seen| &seen.task), assembled);
+        if threads.is_empty() || threads.len() > left {
             continue;
         }
-        left -= sleepers.len();
-        looks.extend(look(space, questions, &sleepers, symbols, deadline));
+        left -= threads.len();
+        looks.extend(look(space, questions, &threads, symbols, deadline));
     }
     if looks.is_empty() {
         return Vec::new();
     }
-    let steady = snapshot::steady(around.seen, &(around.again)());
+    let now = (around.again)();
+    let steady = snapshot::steady(around.seen, &now);
+    let runners: HashSet<u32> = looks.iter().filter_map(Look::best_runs).collect();
+    let mut again: HashMap<(usize, u32), Rank> = HashMap::new();
+    for (&space, questions) in &by_process {
+        let tasks = now.iter().filter(|task| runners.contains(&task.tid));
+        let threads = candidates(space, tasks, assembled);
+        let second = look(space, questions, &threads, symbols, deadline);
+        again.extend(second.into_iter().flat_map(|look| {
+            let ranks = look.shown.into_iter();
+            ranks.map(move |(shown, rank)| ((look.index, shown.tid), rank))
+        }));
+    }
     looks
         .into_iter()
-        .filter_map(|look| Some((look.index, look.conclude(&steady)?)))
+        .filter_map(|look| Some((look.index, look.conclude(&steady, &again)?)))
         .collect()
 }
 
@@ -99,33 +110,19 @@ const fn has_holder(kind: Kind) -> bool {
     )
 }
 
-/// Threads of a process that could hold something and can be read; `None` when there are none.
-struct Sleepers<'a> {
-    threads: Vec<&'a Seen>,
-    /// Threads that run: what they hold, nobody can see.
-    running: bool,
-}
-
-impl Sleepers<'_> {
-    const fn len(&self) -> usize {
-        self.threads.len()
-    }
-}
-
-fn sleepers<'a>(space: Space, seen: &'a [Seen], assembled: &Assembled) -> Option<Sleepers<'a>> {
-    let own = || {
-        seen.iter()
-            .filter(|seen| waiter::space_of_task(&seen.task) == space)
-    };
-    let running = own().any(|seen| seen.task.state == 0);
-    let threads: Vec<&Seen> = own()
-        .filter(|seen| seen.task.state != 0 && seen.task.regs.sp != 0)
-        .filter(|seen| {
-            let waits_for = assembled.threads.get(&seen.task.tid).map(|wait| wait.kind);
+/// Threads of a process that could hold something and can be read.
+fn candidates<'a>(
+    space: Space,
+    tasks: impl Iterator<Item = &'a Task>,
+    assembled: &Assembled,
+) -> Vec<&'a Task> {
+    tasks
+        .filter(|task| waiter::space_of_task(task) == space && task.regs.sp != 0)
+        .filter(|task| {
+            let waits_for = assembled.threads.get(&task.tid).map(|wait| wait.kind);
             rank::may_hold(waits_for)
         })
-        .collect();
-    (!threads.is_empty()).then_some(Sleepers { threads, running })
+        .collect()
 }
 
 /// What was seen with regard to one lock.
@@ -138,18 +135,18 @@ struct Look {
 
 fn look(
     space: Space,
-    questions: Vec<(usize, Question<'_>)>,
-    sleepers: &Sleepers<'_>,
+    questions: &[(usize, Question<'_>)],
+    threads: &[&Task],
     symbols: &mut Symbols,
     deadline: Instant,
 ) -> Vec<Look> {
     let mut places = Places::new(space);
     let mut wanted: Vec<(Look, Question<'_>, Sites)> = Vec::new();
-    for (index, question) in questions {
+    for &(index, question) in questions {
         let look = Look {
             index,
             kind: question.lock.kind,
-            running: sleepers.running,
+            running: threads.iter().any(|task| task.state == 0),
             shown: Vec::new(),
         };
         let sites = Sites::of(&question.parts.waiters, &mut places, symbols, deadline);
@@ -159,12 +156,11 @@ fn look(
         .iter()
         .map(|(_, question, _)| question.lock.address)
         .collect();
-    for seen in &sleepers.threads {
+    for task in threads {
         // Half a search would name whoever happened to be looked at.
         if Instant::now() >= deadline {
             return Vec::new();
         }
-        let task = &seen.task;
         let (found, range) = scan(space.pid, task.regs.sp, &addresses);
         let stack = waiter::unwind_one(space, task.regs, symbols);
         let frames = places.of_stack(&stack, symbols);
@@ -186,6 +182,7 @@ fn look(
                 calls,
                 is_home: range.contains(&address),
                 waits: question.waits_for(task.tid).is_some(),
+                runs: task.state == 0,
             };
             if let Some(rank) = rank::rank(&shown, look.kind) {
                 look.shown.push((shown, rank));
@@ -196,10 +193,22 @@ fn look(
 }
 
 impl Look {
-    fn conclude(self, steady: &HashSet<u32>) -> Option<Found> {
+    /// The thread with the best evidence, if it runs.
+    fn best_runs(&self) -> Option<u32> {
+        let (shown, _) = rank::best(&self.shown)?;
+        shown.runs.then_some(shown.tid)
+    }
+
+    /// `steady` are the threads that have not run since, `again` is what others show at a second moment.
+    fn conclude(self, steady: &HashSet<u32>, again: &HashMap<(usize, u32), Rank>) -> Option<Found> {
         // One that has moved may have been the best: then the second best is not it.
         let (shown, rank) = rank::best(&self.shown)?;
-        let stands = steady.contains(&shown.tid) && (rank > Rank::CallsAndAddress || !self.running);
+        let stands = if shown.runs {
+            let again = again.get(&(self.index, shown.tid));
+            again.is_some_and(|&again| again.min(rank) > Rank::CallsAndAddress)
+        } else {
+            steady.contains(&shown.tid) && (rank > Rank::CallsAndAddress || !self.running)
+        };
         stands.then(|| Found {
             tid: shown.tid,
             confidence: Confidence::Inferred,

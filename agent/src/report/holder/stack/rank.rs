@@ -20,6 +20,8 @@ pub struct Shown {
     pub is_home: bool,
     /// It waits for another lock.
     pub waits: bool,
+    /// It runs, so that its stack is of a moment ago.
+    pub runs: bool,
 }
 
 /// Strength of the evidence, ascending.
@@ -85,7 +87,7 @@ impl Shown {
             let function = function.as_deref().unwrap_or_default();
             format!("it is past the call for the lock in {function}")
         };
-        match rank {
+        let words = match rank {
             Rank::CallsAndAddress => {
                 let function = self.calls.as_deref().unwrap_or_default();
                 format!("{address}, and its function {function} takes such locks")
@@ -93,6 +95,11 @@ impl Shown {
             Rank::Past => past(&self.past),
             Rank::PastAndAddress => format!("{}, and {address}", past(&self.past)),
             Rank::CallerAndAddress => format!("{}, and {address}", past(&self.past_caller)),
+        };
+        if self.runs {
+            format!("{words}, at two moments while it runs")
+        } else {
+            words
         }
     }
 }
