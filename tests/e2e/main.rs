@@ -12,6 +12,7 @@ mod errors;
 mod explain;
 mod filters;
 mod formats;
+mod go;
 mod holders;
 mod holds;
 mod languages;

@@ -40,6 +40,7 @@ pub mod browser;
 pub mod cgroup;
 pub mod child;
 pub mod control;
+pub mod go;
 pub mod heartbeat;
 pub mod holdup;
 pub mod http;

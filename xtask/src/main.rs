@@ -14,6 +14,7 @@ mod compiler;
 mod demo;
 mod dist;
 mod fuzz;
+mod go;
 mod object_file;
 mod test;
 mod toolchain;
@@ -42,6 +43,7 @@ enum Command {
     Bench(bench::Args),
     Fuzz(fuzz::Args),
     Dist(dist::Args),
+    GoLayout(go::Args),
     Vm(vm::Args),
     #[command(hide = true)]
     VmInner(vm::InnerArgs),
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Dist(args) => dist::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::GoLayout(args) => go::run(&args),
         Command::Vm(args) => vm::run(&args),
         Command::VmInner(args) => vm::run_inner(&args),
     };

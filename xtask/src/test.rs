@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{apt, dist, paths, pip, shell, ui};
+use crate::{apt, dist, go, paths, pip, shell, ui};
 
 /// Install what the tests need, then run them all: unit, property and end-to-end tests, these as root on real eBPF
 #[derive(clap::Args)]
@@ -30,6 +30,7 @@ pub fn run(args: &Args) -> Result<()> {
             .any(|word| word.ends_with("holdup-tests"))
     {
         pip::install(&paths::root().join("tests/requirements.txt"))?;
+        go::install_for_tests()?;
         // For the container image.
         dist::build(dist::PACKAGES)?;
     }

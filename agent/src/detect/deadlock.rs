@@ -115,7 +115,10 @@ pub(super) fn pids(deadlock: &Deadlock) -> impl Iterator<Item = u32> {
 /// The process that a node belongs to.
 pub(super) const fn pid(node: &Node) -> Option<u32> {
     match node {
-        Node::Thread { pid, .. } | Node::Lock { pid, .. } | Node::Process { pid, .. } => Some(*pid),
+        Node::Thread { pid, .. }
+        | Node::Goroutine { pid, .. }
+        | Node::Lock { pid, .. }
+        | Node::Process { pid, .. } => Some(*pid),
         Node::Endpoint { .. } => None,
     }
 }

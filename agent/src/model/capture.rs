@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Lock,
+    GoProcess, Lock,
     explanation::{Deadlock, RootBlocker},
     plan::PlanEntry,
     process::Process,
@@ -37,4 +37,7 @@ pub struct Capture {
     /// Threads that wait for each other.
     #[serde(default)]
     pub deadlocks: Vec<Deadlock>,
+    /// Processes written in Go that were looked at, with their goroutines.
+    #[serde(default)]
+    pub go: Vec<GoProcess>,
 }

@@ -114,6 +114,15 @@ pub enum Node {
         /// Thread name; empty when not known.
         comm: String,
     },
+    /// A goroutine.
+    Goroutine {
+        /// Process id.
+        pid: u32,
+        /// Its number.
+        goid: u64,
+        /// The function of the application that it is in; empty when not known.
+        name: String,
+    },
     /// A lock: the [`super::Lock`] with the same `pid` and `address`.
     Lock {
         /// Process id.

@@ -56,7 +56,10 @@ pub struct Holder {
     pub pid: Option<u32>,
     /// Thread id.
     pub tid: u32,
-    /// Thread name; empty when the thread is gone.
+    /// Number of the goroutine that holds it; null for locks of threads. Then `tid` is the thread that runs it, or 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goid: Option<u64>,
+    /// Thread name; empty when the thread is gone. For a goroutine, the function that it is in.
     pub comm: String,
     /// The evidence, e.g. `glibc mutex owner word`, `priority-inheritance futex word`, `glibc rwlock writer word`.
     pub known_by: String,
@@ -69,6 +72,17 @@ pub struct Holder {
     /// `since_ns` is a lower bound.
     #[serde(default)]
     pub since_is_at_least: bool,
+}
+
+impl Holder {
+    /// Its thread id, or what goroutine it is, for people.
+    #[must_use]
+    pub fn number(&self) -> String {
+        match self.goid {
+            Some(goid) => format!("goroutine {goid}"),
+            None => self.tid.to_string(),
+        }
+    }
 }
 
 /// Documents from before there was any other evidence have owner words only.
@@ -140,6 +154,12 @@ pub struct Lock {
 }
 
 impl Lock {
+    /// Whether those that wait are goroutines. Threads of the Go runtime wait for work and for the runtime itself only.
+    #[must_use]
+    pub fn is_of_goroutines(&self) -> bool {
+        self.runtime.as_deref() == Some("go") && !matches!(self.kind, Kind::Idle | Kind::Runtime)
+    }
+
     /// What explanations call it.
     #[must_use]
     pub const fn name(&self) -> LockRef {

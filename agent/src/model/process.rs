@@ -15,6 +15,6 @@ pub struct Process {
     pub exe: Option<String>,
     /// Path in the cgroup hierarchy (v2 where there is one); null when it could not be read.
     pub cgroup: Option<String>,
-    /// Threads parked in a futex wait now, by kind name.
+    /// Threads parked in a futex wait now, and goroutines that wait for locks, by kind name.
     pub parked: BTreeMap<String, u64>,
 }

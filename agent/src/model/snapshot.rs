@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Frame, Kind, Lock,
+    Frame, GoProcess, Kind, Lock,
     explanation::{Deadlock, RootBlocker},
     hex,
     plan::PlanEntry,
@@ -93,6 +93,9 @@ pub struct Snapshot {
     pub deadlocks: Vec<Deadlock>,
     /// All threads looked at.
     pub threads: Vec<Thread>,
+    /// Processes written in Go that were looked at, with their goroutines.
+    #[serde(default)]
+    pub go: Vec<GoProcess>,
 }
 
 impl Snapshot {

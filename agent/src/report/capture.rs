@@ -18,7 +18,7 @@ use holdup_abi::{
 use super::{
     budget::Budget,
     engine::Engine,
-    explain,
+    explain, goroutines,
     holder::{self, Around, history::History, looks},
     holds::Measured,
     lock::{self, Assembled, Sources, Word},
@@ -142,6 +142,7 @@ pub fn build(
     // Ages are those of this moment, not of the end of the work below.
     let now_ns = monotonic_ns();
     engine.look_again(&waiters);
+    let go = goroutines::recognise(&engine.processes.spaces(), engine);
     let mut without_stack = waiter::unwind(&mut waiters, &mut engine.symbols, &Budget::default());
     without_stack += drop_torn(plane, &mut waiters);
     let words = words(plane, engine, waiters)?;
@@ -156,11 +157,15 @@ pub fn build(
             watched_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
         },
     );
-    let causes = causes(&mut assembled, plane, engine, now_ns);
+    let mut causes = causes(&mut assembled, plane, engine, now_ns);
+    let mut goroutines = goroutines::look(go, engine);
+    assembled.locks.append(&mut goroutines.locks);
+    goroutines.rank(&mut causes);
     let mut loss = plane.losses()?;
     loss.extend(engine.losses());
     loss.insert("waiters_not_unwound".into(), without_stack);
-    let processes = processes(&assembled, engine);
+    let mut processes = processes(&assembled, engine);
+    goroutines::park(&mut processes, &assembled.locks);
     Ok(Capture {
         schema: SCHEMA.into(),
         started_at: time::rfc3339(started_at),
@@ -171,6 +176,7 @@ pub fn build(
         locks: assembled.locks,
         root_blockers: causes.root_blockers,
         deadlocks: causes.deadlocks,
+        go: goroutines.go,
     })
 }
 

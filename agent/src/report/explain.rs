@@ -236,6 +236,7 @@ fn thread_fact(doing: &Doing) -> facts::Thread {
             pid: doing.pid,
             tid: doing.tid,
         },
+        goid: None,
         comm: doing.comm.clone(),
         activity: activity(doing),
         text: doing.text.clone(),

@@ -66,6 +66,18 @@ impl Processes {
         )
     }
 
+    /// The last program under each process id that was met, by process id.
+    #[must_use]
+    pub fn spaces(&self) -> Vec<Space> {
+        let mut spaces: Vec<Space> = self
+            .generations
+            .iter()
+            .map(|(&pid, &generation)| Space { pid, generation })
+            .collect();
+        spaces.sort_unstable();
+        spaces
+    }
+
     /// Whether the memory behind this process id is still that of `space`: not exited, reused or replaced by an exec.
     #[must_use]
     pub fn is_alive(&self, space: Space) -> bool {

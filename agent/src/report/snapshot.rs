@@ -12,7 +12,7 @@ use holdup_abi::{census::Task, lock::LockKey};
 use super::{
     budget::Budget,
     engine::Engine,
-    explain,
+    explain, goroutines,
     holder::{self, Around, looks},
     holds::Measured,
     lock::{self, Assembled, Sources, Word},
@@ -66,6 +66,7 @@ pub fn build(
     let began_ns = monotonic_ns();
     let mut engine = Engine::default();
     engine.deadline = budget.deadline;
+    let go = goroutines::recognise(&spaces(seen), &mut engine);
     let mut waiters: Vec<Waiter> = seen.iter().filter_map(waiter).collect();
     engine.look_again(&waiters);
     let mut stacks = Unwound::default();
@@ -99,10 +100,13 @@ pub fn build(
             now_ns: began_ns,
         },
     );
-    let causes = explain::explain(&mut assembled, &mut engine, &mut asleep, |assembled| {
+    let mut causes = explain::explain(&mut assembled, &mut engine, &mut asleep, |assembled| {
         looks::of_threads(assembled, began_ns, seen, &again())
     });
+    let mut goroutines = goroutines::look(go, &mut engine);
+    assembled.locks.append(&mut goroutines.locks);
     assembled.locks.sort_by_key(by_cause);
+    goroutines.rank(&mut causes);
     let threads = seen
         .iter()
         .map(|seen| {
@@ -113,17 +117,20 @@ pub fn build(
         .collect();
     let mut loss = engine.losses();
     loss.insert("waiters_not_unwound".into(), stacks.left_out);
+    let mut processes = processes(seen, &assembled.parked, &mut engine);
+    goroutines::park(&mut processes, &assembled.locks);
     Snapshot {
         schema: SCHEMA.into(),
         taken_at: time::rfc3339(taken_at),
         duration_ns: monotonic_ns().saturating_sub(began_ns),
         plan,
         loss,
-        processes: processes(seen, &assembled.parked, &mut engine),
+        processes,
         locks: assembled.locks,
         root_blockers: causes.root_blockers,
         deadlocks: causes.deadlocks,
         threads,
+        go: goroutines.go,
     }
 }
 
@@ -256,15 +263,20 @@ fn thread(
     }
 }
 
+/// Address spaces of all threads.
+fn spaces(seen: &[Seen]) -> Vec<Space> {
+    let mut spaces: Vec<Space> = seen.iter().map(|seen| space(&seen.task)).collect();
+    spaces.sort_unstable_by_key(|space| (space.pid, space.generation));
+    spaces.dedup();
+    spaces
+}
+
 fn processes(
     seen: &[Seen],
     parked: &HashMap<Space, BTreeMap<String, u64>>,
     engine: &mut Engine,
 ) -> Vec<Process> {
-    let mut spaces: Vec<Space> = seen.iter().map(|seen| space(&seen.task)).collect();
-    spaces.sort_unstable_by_key(|space| (space.pid, space.generation));
-    spaces.dedup();
-    spaces
+    spaces(seen)
         .into_iter()
         .map(|space| {
             engine.processes.meet(space);

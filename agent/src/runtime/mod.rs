@@ -19,7 +19,7 @@
 #[cfg(test)]
 mod fake;
 mod glibc;
-mod go;
+pub mod go;
 pub mod identity;
 mod jvm;
 mod libstdcxx;

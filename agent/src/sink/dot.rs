@@ -118,6 +118,11 @@ impl Drawing {
                 vec![format!("thread {tid}"), comm.clone()],
                 "box",
             ),
+            Node::Goroutine { pid, goid, name } => (
+                format!("g{pid}_{goid}"),
+                vec![format!("goroutine {goid}"), name.clone()],
+                "box",
+            ),
             Node::Lock {
                 pid,
                 address,

@@ -164,6 +164,7 @@ fn pool_lock() -> Lock {
         holder: Some(Holder {
             pid: Some(4242),
             tid: 4245,
+            goid: None,
             comm: "worker-3".to_owned(),
             known_by: "glibc mutex owner word".to_owned(),
             confidence: Confidence::Exact,
@@ -284,6 +285,7 @@ pub fn age_in_capture(lock: &Lock) -> u64 {
 /// A recording of two processes: a piled-up mutex, a busy lock, a wedged wait without a stack, idle workers.
 pub fn capture() -> Capture {
     Capture {
+        go: Vec::new(),
         schema: capture::SCHEMA.to_owned(),
         started_at: "2026-11-21T12:00:00Z".to_owned(),
         duration_ns: 10_000 * MS,
@@ -407,6 +409,7 @@ pub fn snapshot() -> Snapshot {
     running.syscall = None;
     threads.push(running);
     Snapshot {
+        go: Vec::new(),
         schema: snapshot::SCHEMA.to_owned(),
         taken_at: "2026-11-21T12:00:00Z".to_owned(),
         duration_ns: 12 * MS,

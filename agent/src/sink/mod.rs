@@ -7,6 +7,7 @@ pub mod document;
 pub mod dot;
 pub mod facts;
 pub mod folded;
+pub mod goroutines;
 mod hold;
 pub mod html;
 pub mod json;
@@ -46,6 +47,8 @@ pub enum Format {
     Html,
     /// Who waits for whom, for Graphviz
     Dot,
+    /// Goroutines, as Go's own dump shows them, but counted
+    Text,
 }
 
 impl Format {
@@ -87,6 +90,7 @@ pub fn render(report: &Report, format: Format, table: &table::Options) -> Result
         (Format::Folded, _) => Ok(folded::render(report).into()),
         (Format::Svg, _) => svg::render(report),
         (Format::Html, _) => Ok(html::render(report, &causes::Causes::of_report(report)).into()),
+        (Format::Text, _) => Ok(goroutines::render(report).into()),
         (Format::Dot, _) => Ok(dot::render(report, &causes::Causes::of_report(report)).into()),
     }
 }

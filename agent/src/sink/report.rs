@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::model::{Capture, Snapshot, bundle, capture, snapshot};
+use crate::model::{Capture, GoProcess, Snapshot, bundle, capture, snapshot};
 
 /// A document to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,26 @@ pub enum ParseError {
 }
 
 impl Report {
+    /// Processes written in Go that were looked at.
+    #[must_use]
+    pub fn go(&self) -> &[GoProcess] {
+        match self {
+            Self::Capture(capture) => &capture.go,
+            Self::Snapshot(snapshot) => &snapshot.go,
+        }
+    }
+
+    /// Name of a process of the document; empty when it has none.
+    #[must_use]
+    pub fn comm(&self, pid: u32) -> &str {
+        let processes = match self {
+            Self::Capture(capture) => &capture.processes,
+            Self::Snapshot(snapshot) => &snapshot.processes,
+        };
+        let found = processes.iter().find(|process| process.pid == pid);
+        found.map_or("", |process| &process.comm)
+    }
+
     /// Reads what the JSON sink wrote.
     ///
     /// # Errors

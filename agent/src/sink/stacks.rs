@@ -3,7 +3,8 @@
 //! - Capture: one stack per site with its finished waits, and one more, marked [`Stack::going_on`], with the threads
 //!   that still wait there. A capture knows the age of the oldest wait of a lock only, so waits that go on are weighed
 //!   as if each were that old, but no older than the recording: an upper bound of what the recording saw.
-//! - Snapshot: one stack per group of threads that wait at the same place, weighed by the sum of their known ages.
+//! - Snapshot: one stack per group of threads that wait at the same place, weighed by the sum of their known ages; and one
+//!   per site of a lock that goroutines wait for, weighed as if each waited as long as the oldest.
 //!
 //! Finished waits whose site is not known are kept with no frames, so that totals are those of the locks.
 
@@ -129,6 +130,20 @@ fn of_snapshot(snapshot: &Snapshot) -> Vec<Stack<'_>> {
     let mut ordered = Vec::new();
     for lock in &snapshot.locks {
         ordered.append(&mut groups.remove(&(lock.pid, lock.address)).unwrap_or_default());
+        // Goroutines are no threads of the document: their lock's sites count them.
+        let sites = lock.sites.iter().filter(|_| lock.is_of_goroutines());
+        ordered.extend(sites.map(|site| {
+            Stack {
+                comm: comms.get(&lock.pid).copied().unwrap_or_default(),
+                lock,
+                frames: &site.frames,
+                count: site.waiters,
+                ns: site
+                    .waiters
+                    .saturating_mul(lock.oldest_wait_ns.unwrap_or(0)),
+                going_on: true,
+            }
+        }));
     }
     ordered
 }

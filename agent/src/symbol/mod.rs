@@ -12,7 +12,7 @@
 
 pub mod limits;
 mod load;
-mod module;
+pub(crate) mod module;
 mod resolve;
 #[cfg(test)]
 mod scratch;
@@ -22,7 +22,7 @@ mod unwind;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, fmt::Write as _, time::Instant};
+use std::{collections::HashMap, fmt::Write as _, rc::Rc, time::Instant};
 
 use holdup_abi::record::Regs;
 
@@ -60,6 +60,9 @@ pub struct Location {
     pub symbol: Option<String>,
 }
 
+/// Names an address of code that has no symbols, innermost activation first; gives nothing for what it does not know.
+pub type Namer = Rc<dyn Fn(u64) -> Vec<Frame>>;
+
 /// Unwinds and symbolises. Not `Send`: it belongs to one thread.
 pub struct Symbols {
     limits: Limits,
@@ -67,6 +70,7 @@ pub struct Symbols {
     spaces: HashMap<Space, AddressSpace>,
     modules: Table,
     symbolizer: Symbolizer,
+    namers: HashMap<Space, Namer>,
     uses: u64,
 }
 
@@ -80,6 +84,7 @@ impl Symbols {
             spaces: HashMap::new(),
             modules: Table::default(),
             symbolizer: Symbolizer::new(limits),
+            namers: HashMap::new(),
             uses: 0,
         }
     }
@@ -99,6 +104,11 @@ impl Symbols {
         new.used = self.uses;
         self.spaces.insert(space, new);
         self.read(space);
+    }
+
+    /// Asks `namer` where the files of `space` have no symbols: some languages carry tables of their own.
+    pub fn name_with(&mut self, space: Space, namer: Namer) {
+        self.namers.insert(space, namer);
     }
 
     /// Unwinds one stack of `space`, innermost frame first; never empty. `memory` holds at least the stack's upper
@@ -204,6 +214,7 @@ impl Symbols {
 
     /// Drops an address space, and with it the files that no other one needs.
     pub fn forget(&mut self, space: Space) {
+        self.namers.remove(&space);
         self.spaces.remove(&space);
     }
 
@@ -234,6 +245,13 @@ impl Symbols {
             let found = self
                 .symbolizer
                 .frames(&instance.module, offset, &mut self.losses);
+            let is_named = found.iter().any(|frame| frame.function.is_some());
+            let namer = self.namers.get(&space).filter(|_| !is_named);
+            let others = namer.map(|namer| namer(address)).unwrap_or_default();
+            if !others.is_empty() {
+                named.extend(others);
+                return;
+            }
             let module = resolve::name::path(&instance.path);
             named.extend(found.iter().map(|frame| Frame {
                 module: Some(module.clone()),

@@ -130,6 +130,7 @@ fn state(circle: &[Step<'_>], at_ns: u64, facts: &mut Facts) {
         };
         facts.threads.push(facts::Thread {
             id: holder,
+            goid: None,
             comm: step.holder.comm.clone(),
             activity: facts::Activity::Blocked,
             text: String::new(),
@@ -265,6 +266,7 @@ mod tests {
                 holder: Some(Holder {
                     pid: Some(PID),
                     tid: holder,
+                    goid: None,
                     comm: String::new(),
                     known_by: String::new(),
                     confidence,

@@ -20,6 +20,15 @@ pub enum Node {
         /// Its name.
         comm: String,
     },
+    /// A goroutine.
+    Goroutine {
+        /// Process id.
+        pid: u32,
+        /// Its number.
+        goid: u64,
+        /// Where it is.
+        name: String,
+    },
     /// A lock.
     Lock {
         /// Process id.

@@ -63,6 +63,8 @@ pub struct Lock {
     pub address: u64,
     /// What it is.
     pub kind: String,
+    /// Runtime that it belongs to.
+    pub runtime: Option<String>,
     /// Why it is that.
     pub evidence: String,
     /// Static variable.
@@ -106,6 +108,12 @@ pub struct Lock {
 }
 
 impl Lock {
+    /// Whether goroutines wait for it, and not threads of the Go runtime.
+    #[must_use]
+    pub fn is_of_goroutines(&self) -> bool {
+        self.runtime.as_deref() == Some("go") && !["idle", "runtime"].contains(&self.kind.as_str())
+    }
+
     /// Whether one of its stacks has a frame of `function`.
     #[must_use]
     pub fn names(&self, function: &str) -> bool {
@@ -229,6 +237,9 @@ pub struct Holder {
     pub pid: Option<u32>,
     /// Thread id.
     pub tid: u32,
+    /// Number of the goroutine.
+    #[serde(default)]
+    pub goid: Option<u64>,
     /// Its name.
     pub comm: String,
     /// The evidence.

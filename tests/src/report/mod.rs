@@ -2,6 +2,7 @@
 //! field must be there and have its documented form; more fields may appear.
 
 pub mod explanation;
+mod go;
 pub mod lock;
 pub mod rules;
 #[cfg(test)]
@@ -10,7 +11,8 @@ mod tests;
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
-pub use explanation::{Deadlock, Explanation, RootBlocker};
+pub use explanation::{Deadlock, Explanation, Node, RootBlocker};
+pub use go::{GoProcess, Goroutines, Group};
 pub use lock::{
     Bucket, Frame, HoldSite, Holder, Holds, Lock, Outcomes, Runqueue, Site, WaitNs, names,
 };
@@ -58,6 +60,8 @@ pub struct Snapshot {
     pub deadlocks: Vec<Deadlock>,
     /// All threads.
     pub threads: Vec<Thread>,
+    /// Processes written in Go.
+    pub go: Vec<GoProcess>,
 }
 
 /// A row of the plan.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Bucket, Capture, Frame, Lock, Probe, Process, Snapshot, explanation};
+use super::{Bucket, Capture, Frame, GoProcess, Lock, Probe, Process, Snapshot, explanation};
 
 const KINDS: &[&str] = &[
     "mutex",
@@ -94,19 +94,25 @@ pub fn snapshot(snapshot: &Snapshot) -> Result<()> {
         let here =
             |thread: &&super::Thread| thread.pid == lock.pid && thread.lock == Some(lock.address);
         let same_kind = |thread: &&super::Thread| thread.kind.as_deref() == Some(&lock.kind);
-        let waiting = snapshot
-            .threads
-            .iter()
-            .filter(here)
-            .filter(same_kind)
-            .count();
+        let waiting = if lock.is_of_goroutines() {
+            let go = snapshot.go.iter().filter(|go| go.pid == lock.pid);
+            let groups = go.flat_map(|go| &go.groups);
+            let of_lock = groups.filter(|group| {
+                group.lock == Some(lock.address) && group.kind.as_deref() == Some(&lock.kind)
+            });
+            of_lock.map(|group| group.count).sum()
+        } else {
+            let threads = snapshot.threads.iter().filter(here);
+            u64::try_from(threads.filter(same_kind).count())?
+        };
         ensure!(
-            u64::try_from(waiting)? == lock.waiters,
-            "{:#x}: {} waiters, but {waiting} threads wait for it",
+            waiting == lock.waiters,
+            "{:#x}: {} waiters, but {waiting} wait for it",
             lock.address,
             lock.waiters
         );
     }
+    snapshot.go.iter().try_for_each(GoProcess::check)?;
     for thread in &snapshot.threads {
         ensure!(
             STATES.contains(&thread.state.as_str()),
@@ -203,8 +209,10 @@ fn lock(lock: &Lock) -> Result<()> {
         "{waits} waits, but {counted} in the histogram"
     );
     ensure!(wait_ns.max <= wait_ns.total, "wait_ns {wait_ns:?}");
+    // The runtime of Go notes late since when a goroutine waits.
+    let may_lack_age = lock.is_of_goroutines();
     ensure!(
-        oldest_wait_ns.is_some() == (*waiters > 0),
+        oldest_wait_ns.is_some() == (*waiters > 0) || may_lack_age,
         "{waiters} waiters, but the oldest is {oldest_wait_ns:?}"
     );
     self::histogram(histogram, wait_ns.total)?;
@@ -225,7 +233,7 @@ fn lock(lock: &Lock) -> Result<()> {
         .flat_map(|site| &site.frames)
         .try_for_each(frame)?;
     if let Some(holder) = holder {
-        ensure!(holder.tid > 0, "holder 0");
+        ensure!(holder.tid > 0 || holder.goid.is_some(), "holder 0");
         ensure!(!holder.known_by.is_empty(), "a holder is known by nothing");
         ensure!(
             ["exact", "observed", "inferred"].contains(&holder.confidence.as_str()),

@@ -238,6 +238,7 @@ pub fn holder(tid: u32, confidence: Confidence) -> Holder {
     Holder {
         pid: Some(7),
         tid,
+        goid: None,
         comm: "sync-worker".to_owned(),
         known_by: "glibc mutex owner word".to_owned(),
         confidence,

@@ -96,7 +96,7 @@ fn wait(blocked: &Blocked, endpoints: &[Endpoint]) -> String {
     text
 }
 
-fn endpoint(action: Action, endpoint: &Endpoint) -> String {
+pub(super) fn endpoint(action: Action, endpoint: &Endpoint) -> String {
     let object = object(action, endpoint.side, &endpoint.object);
     format!("fd {}, {object}", endpoint.fd)
 }

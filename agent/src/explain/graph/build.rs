@@ -105,6 +105,8 @@ pub struct Graph<'a> {
     canonical: HashMap<LockRef, LockRef>,
     /// Facts that did not fit or were contradicted by others.
     pub left_out: u64,
+    /// See [`Facts::goroutines`].
+    pub goroutines: bool,
 }
 
 impl<'a> Graph<'a> {
@@ -176,6 +178,7 @@ impl<'a> Graph<'a> {
             first_incoming,
             canonical,
             left_out,
+            goroutines: facts.goroutines,
         }
     }
 

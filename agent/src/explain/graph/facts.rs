@@ -50,6 +50,8 @@ pub enum Activity {
 pub struct Thread {
     /// Its name here.
     pub id: ThreadId,
+    /// It is a goroutine, of this number; then its id is one that no thread and no other goroutine of the facts has.
+    pub goid: Option<u64>,
     /// Its name to people.
     pub comm: String,
     /// What it does.
@@ -177,6 +179,8 @@ pub struct Block {
 /// All that is known.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
+    /// Those that wait are goroutines, in words.
+    pub goroutines: bool,
     /// Threads; those that are only mentioned elsewhere have no name and do nothing known.
     pub threads: Vec<Thread>,
     /// Processes, likewise.

@@ -81,7 +81,7 @@ pub fn lock(
         let at_least = if is_at_least { "at least " } else { "" };
         text.push_str(&format!(
             "; in all {at_least}{} behind it",
-            wait(total, "thread", "threads")
+            wait(graph, total)
         ));
     }
     if let Some(convoy) = convoy {
@@ -95,7 +95,7 @@ pub fn lock(
 pub fn root(graph: &Graph<'_>, root: NodeIndex, ending: Ending, total: (u64, bool)) -> String {
     let (total, is_at_least) = total;
     let at_least = if is_at_least { "at least " } else { "" };
-    let waiting = wait(total, "thread", "threads");
+    let waiting = wait(graph, total);
     let end = end(graph, root, ending);
     format!("{at_least}{waiting} behind {}, {end}", label(graph, root))
 }
@@ -162,6 +162,7 @@ pub fn spans_processes(graph: &Graph<'_>, edges: &[&Edge<'_>]) -> bool {
 fn label(graph: &Graph<'_>, node: NodeIndex) -> String {
     match self::node(graph, node) {
         Node::Thread { tid, comm, .. } => named(&format!("thread {tid}"), &comm),
+        Node::Goroutine { goid, name, .. } => named(&format!("goroutine {goid}"), &name),
         Node::Lock { kind, name, .. } => named(kind_name(kind), &name),
         Node::Process { pid, comm } => named(&format!("process {pid}"), &comm),
         Node::Endpoint { name } => phrase(&name, PHRASE),
@@ -187,14 +188,22 @@ const fn kind_name(kind: Kind) -> &'static str {
 /// A node of the graph as the documents have it.
 pub fn node(graph: &Graph<'_>, node: NodeIndex) -> Node {
     match graph.keys.get(node) {
-        Some(&Key::Thread(id)) => Node::Thread {
-            pid: id.pid,
-            tid: id.tid,
-            comm: graph
-                .thread(node)
-                .map(|thread| thread.comm.clone())
-                .unwrap_or_default(),
-        },
+        Some(&Key::Thread(id)) => {
+            let thread = graph.thread(node);
+            let comm = thread.map(|thread| thread.comm.clone()).unwrap_or_default();
+            match thread.and_then(|thread| thread.goid) {
+                Some(goid) => Node::Goroutine {
+                    pid: id.pid,
+                    goid,
+                    name: comm,
+                },
+                None => Node::Thread {
+                    pid: id.pid,
+                    tid: id.tid,
+                    comm,
+                },
+            }
+        }
         Some(&Key::Lock(id)) => Node::Lock {
             pid: id.pid,
             address: id.address,
@@ -233,11 +242,7 @@ fn is_mixed(facts: &[&Lock], row: &Lock) -> bool {
 fn head(graph: &Graph<'_>, node: NodeIndex, facts: &[&Lock], waiters: u64) -> String {
     let mut text = match waiters {
         0 => format!("nobody waits for {}", label(graph, node)),
-        n => format!(
-            "{} for {}",
-            wait(n, "thread", "threads"),
-            label(graph, node)
-        ),
+        n => format!("{} for {}", wait(graph, n), label(graph, node)),
     };
     match facts {
         [row] if row.kind == Kind::RwlockRead => text.push_str(" to read"),
@@ -256,7 +261,11 @@ fn head(graph: &Graph<'_>, node: NodeIndex, facts: &[&Lock], waiters: u64) -> St
 }
 
 /// `1 thread waits`, `2 threads wait`.
-fn wait(n: u64, one: &str, many: &str) -> String {
+fn wait(graph: &Graph<'_>, n: u64) -> String {
+    let (one, many) = match graph.goroutines {
+        true => ("goroutine", "goroutines"),
+        false => ("thread", "threads"),
+    };
     let verb = if n == 1 { "waits" } else { "wait" };
     format!("{} {verb}", units::plural(n, one, many))
 }

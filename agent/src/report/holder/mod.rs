@@ -188,6 +188,7 @@ fn holder(found: Found, pid: u32, tasks: &Tasks<'_>) -> Holder {
     Holder {
         pid: Some(pid),
         tid: found.tid,
+        goid: None,
         comm: task.map_or_else(String::new, |seen| decode::comm(&seen.task.comm)),
         known_by: found.known_by,
         confidence: found.confidence,

@@ -22,6 +22,7 @@ pub(in crate::report) fn holder(
     let written = |pid, tid, comm, known_by: &str| Holder {
         pid,
         tid,
+        goid: None,
         comm,
         known_by: known_by.to_owned(),
         confidence: Confidence::Exact,

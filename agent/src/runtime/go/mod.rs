@@ -1,5 +1,41 @@
-//! Go: its threads as they show in futexes ([`threads`]), and its goroutines, read from outside with nobody stopped.
+//! Go: its threads as they show in futexes, and its goroutines, read from outside with nobody stopped: no debugger, no
+//! endpoint, no symbol is needed.
+//!
+//! - [`program`]: recognises a Go process and finds its way about in it, stripped or not
+//! - [`census`]: all goroutines with their stacks and what they wait for
+//! - [`ages`]: since when, for who looks more than once
+//! - [`poll`]: whether a census is worth its price
+//!
+//! Below them: `layout` (offsets by release), `pclntab` (functions, lines, stack depths), `moduledata` and `globals`
+//! (where things are), `check` (whether all of that fits), `goroutine`, `sema`, `channel`, `parked` (what is waited for),
+//! `stack`, `operation` (what the waiter wanted).
+//!
+//! Not here: uprobes on the contended path, and processors other than x86-64.
 
+pub mod ages;
+mod binary;
+pub mod census;
+pub mod channel;
+mod check;
+mod globals;
+mod goroutine;
+mod layout;
+mod moduledata;
+pub mod operation;
+mod pages;
+mod parked;
+pub mod pclntab;
+pub mod poll;
+pub mod program;
+mod sema;
+mod stack;
+pub mod status;
+pub mod suspect;
 mod threads;
+mod version;
 
+pub use census::Census;
+pub use goroutine::Record;
+pub use poll::Poll;
+pub use program::Program;
 pub(super) use threads::Go;

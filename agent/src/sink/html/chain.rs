@@ -116,7 +116,7 @@ pub fn holder(view: &View<'_>, lock: &Lock, holder: &Holder) -> String {
         "" => "a thread that is gone",
         comm => comm,
     };
-    let mut words = format!("{} ({})", text::truncate_middle(comm, 32), holder.tid);
+    let mut words = format!("{} ({})", text::truncate_middle(comm, 32), holder.number());
     let Some(thread) = view.by_tid.get(&holder.tid) else {
         return words;
     };
@@ -156,6 +156,7 @@ fn node(node: &Node) -> String {
             };
             format!("{}{process}", named(format!("thread {tid}"), comm))
         }
+        Node::Goroutine { goid, name, .. } => named(format!("goroutine {goid}"), name),
         Node::Lock { kind, name, .. } => named(name::kind(*kind).to_owned(), name),
         Node::Process { pid, comm } => named(format!("process {pid}"), comm),
         Node::Endpoint { name } => text::truncate_middle(name, NAME),

@@ -84,8 +84,8 @@ fn row(html: &mut Html, view: &View<'_>, lock: &Lock, has_section: bool) {
         }
     }
     let holder = match &lock.holder {
-        Some(holder) if holder.comm.is_empty() => format!("gone ({})", holder.tid),
-        Some(holder) => format!("{} ({})", holder.comm, holder.tid),
+        Some(holder) if holder.comm.is_empty() => format!("gone ({})", holder.number()),
+        Some(holder) => format!("{} ({})", holder.comm, holder.number()),
         None => "not known".to_owned(),
     };
     let class = if lock.holder.is_none() { "quiet" } else { "" };

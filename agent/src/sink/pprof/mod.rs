@@ -1,13 +1,16 @@
 //! Gzipped `profile.proto`: sample types `contentions/count` and `delay/nanoseconds`, as in Go's own mutex profiles, so
 //! that `go tool pprof` and everything that reads pprof shows waits of any language.
 //!
+//! Where processes written in Go were looked at there is a third type, `goroutine/count`, as in Go's goroutine profiles; in
+//! a snapshot it is what readers show first.
+//!
 //! Labels of a sample: `lock` (the stable id), `name`, `kind`, `comm`, `state` (`finished` or `waiting`) and `pid`.
 //! Addresses are ELF addresses of their module. Build ids are absent: the model does not carry them.
 
 pub mod builder;
 pub mod proto;
 
-use std::io::Write as _;
+use std::{collections::HashMap, io::Write as _};
 
 use flate2::{Compression, write::GzEncoder};
 use prost::Message as _;
@@ -17,6 +20,7 @@ use self::{
     proto::{Profile, Sample, ValueType},
 };
 use super::{Error, Report, name, stacks};
+use crate::model::{Frame, GoProcess};
 
 /// Stands for a stack that could not be read, since readers drop samples without locations.
 const NO_STACK: &str = "[no stack]";
@@ -48,6 +52,10 @@ pub fn profile(report: &Report) -> Profile {
     let contentions = value_type("contentions", "count");
     let delay = value_type("delay", "nanoseconds");
 
+    // Only where there are any: readers of other profiles need not be told of goroutines.
+    let processes = report.go();
+    let goroutine = (!processes.is_empty()).then(|| value_type("goroutine", "count"));
+
     let stacks = stacks::of(report);
     let mut samples = Vec::with_capacity(stacks.len());
     for stack in &stacks {
@@ -70,8 +78,19 @@ pub fn profile(report: &Report) -> Profile {
         ];
         samples.push(Sample {
             location_id,
-            value: vec![signed(stack.count), signed(stack.ns)],
+            value: values(goroutine, stack.count, stack.ns, 0),
             label,
+        });
+    }
+    for ((pid, frames), count) in goroutines(processes) {
+        let location_id = match frames {
+            [] => vec![builder.named(NO_STACK)],
+            frames => builder.stack(frames),
+        };
+        samples.push(Sample {
+            location_id,
+            value: values(goroutine, 0, 0, count),
+            label: vec![builder.number_label("pid", pid.into())],
         });
     }
 
@@ -89,16 +108,46 @@ pub fn profile(report: &Report) -> Profile {
         Vec::new()
     };
     Profile {
-        sample_type: vec![contentions, delay],
+        sample_type: [contentions, delay].into_iter().chain(goroutine).collect(),
         sample: samples,
         time_nanos: crate::proc::time::parse_unix_ns(started_at).map_or(0, signed),
         duration_nanos: signed(duration_ns),
         period_type: Some(contentions),
         period: 1,
         comment,
-        default_sample_type: delay.r#type,
+        default_sample_type: match (report, goroutine) {
+            (Report::Snapshot(_), Some(goroutine)) => goroutine.r#type,
+            _ => delay.r#type,
+        },
         ..builder.finish()
     }
+}
+
+/// Values of a sample: as many as there are types.
+fn values(goroutine: Option<ValueType>, contentions: u64, ns: u64, goroutines: u64) -> Vec<i64> {
+    let mut values = vec![signed(contentions), signed(ns)];
+    values.extend(goroutine.map(|_| signed(goroutines)));
+    values
+}
+
+/// Goroutines by process and stack, as Go's own profile counts them.
+fn goroutines(processes: &[GoProcess]) -> Vec<((u32, &[Frame]), u64)> {
+    let mut order = Vec::new();
+    let mut counts: HashMap<(u32, &[Frame]), u64> = HashMap::new();
+    for process in processes {
+        for group in &process.groups {
+            let key = (process.pid, group.frames.as_slice());
+            let count = counts.entry(key).or_insert_with(|| {
+                order.push(key);
+                0
+            });
+            *count += group.count;
+        }
+    }
+    order
+        .into_iter()
+        .map(|key| (key, counts.get(&key).copied().unwrap_or(0)))
+        .collect()
 }
 
 #[cfg(test)]

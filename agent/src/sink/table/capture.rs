@@ -8,7 +8,7 @@ use crate::{
 };
 
 use super::{
-    Options, footer,
+    Options, footer, goroutines,
     group::{self, Group},
     histogram, lock,
     page::{Page, Style},
@@ -54,6 +54,7 @@ pub fn render(capture: &Capture, options: &Options) -> String {
     let shown: usize = shown.map(|group| group.locks).sum();
     lock::left_out(&mut page, locks.len(), shown, "locks");
     not_locks(&mut page, &others, &comms, options.top);
+    goroutines::write(&mut page, &capture.go, &comms, options.top);
     footer::write(&mut page, &capture.loss, &capture.plan);
     page.finish()
 }

@@ -72,7 +72,8 @@ pub fn holder(page: &mut Page, lock: &Lock) {
     let process = elsewhere.map_or(String::new(), |pid| format!(" of process {pid}"));
     let mut known = format!(
         "{comm} ({}){process}, known by: {}",
-        holder.tid, holder.known_by
+        holder.number(),
+        holder.known_by
     );
     if holder.confidence < Confidence::Exact {
         known.push_str(&format!(" ({})", holder.confidence.as_str()));

@@ -4,6 +4,7 @@
 mod bundle;
 mod capture;
 pub(super) mod footer;
+mod goroutines;
 mod group;
 mod histogram;
 pub(super) mod lock;

@@ -8,7 +8,7 @@ use crate::{
 };
 
 use super::{
-    Options, footer, lock,
+    Options, footer, goroutines, lock,
     page::{Page, Style},
     sites, stack,
     threads::{self, Group},
@@ -72,6 +72,7 @@ pub fn render(snapshot: &Snapshot, options: &Options) -> String {
         if let Some(thread) = lock
             .holder
             .as_ref()
+            .filter(|holder| holder.goid.is_none())
             .and_then(|holder| by_tid.get(&holder.tid))
         {
             holder_is(&mut page, thread, snapshot);
@@ -84,6 +85,7 @@ pub fn render(snapshot: &Snapshot, options: &Options) -> String {
     }
     lock::left_out(&mut page, locks.len(), options.top, "locks");
     not_locks(&mut page, &others, &comms, options.top);
+    goroutines::write(&mut page, &snapshot.go, &comms, options.top);
     other_threads(&mut page, &snapshot.threads, &comms, options.top);
     footer::write(&mut page, &snapshot.loss, &snapshot.plan);
     page.finish()
@@ -118,13 +120,28 @@ fn header(page: &mut Page, snapshot: &Snapshot, locks: &[&Lock], others: &[&Lock
         let verb = if sum(locks) == 1 { "waits" } else { "wait" };
         let waiting = format!(
             "{} {verb} for {}",
-            units::plural(sum(locks), "thread", "threads"),
+            waiters(locks),
             units::plural(locks.len() as u64, "lock", "locks"),
         );
         page.line(&[
             (&waiting, Style::Alarm),
             (&format!("; {parked} in other futex waits."), Style::Plain),
         ]);
+    }
+}
+
+/// `8 threads and 1,300 goroutines`.
+fn waiters(locks: &[&Lock]) -> String {
+    let sum = |go: bool| {
+        let locks = locks.iter().filter(|lock| lock.is_of_goroutines() == go);
+        locks.fold(0_u64, |sum, lock| sum.saturating_add(lock.waiters))
+    };
+    let threads = units::plural(sum(false), "thread", "threads");
+    let goroutines = units::plural(sum(true), "goroutine", "goroutines");
+    match (sum(false), sum(true)) {
+        (_, 0) => threads,
+        (0, _) => goroutines,
+        _ => format!("{threads} and {goroutines}"),
     }
 }
 

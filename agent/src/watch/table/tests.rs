@@ -86,6 +86,7 @@ fn held(tid: u32) -> Held {
         holder: Some(Holder {
             pid: Some(1),
             tid,
+            goid: None,
             comm: "holder".into(),
             known_by: "a test".into(),
             confidence: Confidence::Exact,

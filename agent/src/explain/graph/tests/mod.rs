@@ -37,6 +37,7 @@ impl World {
     fn thread(mut self, id: u32, activity: Activity, text: &str) -> Self {
         self.0.threads.push(Thread {
             id: tid(id),
+            goid: None,
             comm: format!("t{id}"),
             activity,
             text: text.to_owned(),

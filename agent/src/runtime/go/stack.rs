@@ -1,0 +1,106 @@
+//! Stacks of goroutines that rest, by the table of stack depths: exact, as the Go runtime itself unwinds.
+
+use std::collections::HashMap;
+
+use super::{
+    goroutine::Record,
+    pclntab::{Function, Pclntab},
+};
+use crate::{proc::memory::Memory, symbol::module::image::u64_at};
+
+/// Most frames of a stack.
+const MAX_FRAMES: usize = 256;
+/// Bytes of a stack that are read when its top was not enough.
+const MAX_BYTES: u64 = 256 << 10;
+/// Functions that every stack ends in.
+const OUTERMOST: [&str; 4] = [
+    "runtime.goexit",
+    "runtime.mstart",
+    "runtime.rt0_go",
+    "runtime.goexit.abi0",
+];
+
+/// What is known of an address on stacks.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    depth: u64,
+    is_outermost: bool,
+}
+
+/// Unwinds, and remembers what it has learned of addresses.
+#[derive(Debug, Default)]
+pub struct Unwinder {
+    places: HashMap<u64, Option<Place>>,
+}
+
+/// Where to look up the call that returns to `pc`.
+fn call(function: Function, pc: u64) -> u64 {
+    if pc > function.entry { pc - 1 } else { pc }
+}
+
+impl Unwinder {
+    fn place(&mut self, table: &Pclntab, pc: u64) -> Option<(u64, Place)> {
+        // A call that never returns is the last instruction of its function: what it returns to is the next one.
+        let function = table.find(pc.checked_sub(1)?).or_else(|| table.find(pc))?;
+        let at = call(function, pc);
+        let place = *self.places.entry(pc).or_insert_with(|| {
+            Some(Place {
+                depth: table.stack_depth(function, at)?,
+                is_outermost: OUTERMOST.iter().any(|name| table.is_named(function, name)),
+            })
+        });
+        Some((at, place?))
+    }
+
+    /// Unwinds the stack of a goroutine that rests: addresses to look symbols up at, innermost first, without the function
+    /// that every goroutine ends in. `top` is a copy of the stack's innermost part; the rest is read when needed.
+    pub fn walk(
+        &mut self,
+        table: &Pclntab,
+        memory: &dyn Memory,
+        record: &Record,
+        top: &[u8],
+    ) -> Vec<u64> {
+        let mut addresses = Vec::new();
+        let mut more: Option<Vec<u8>> = None;
+        let (mut sp, mut pc) = (record.sp, record.pc);
+        while addresses.len() < MAX_FRAMES {
+            let Some((at, place)) = self.place(table, pc) else {
+                break;
+            };
+            if place.is_outermost {
+                break;
+            }
+            addresses.push(at);
+            let Some(slot) = sp
+                .checked_add(place.depth)
+                .filter(|slot| *slot < record.stack_hi)
+            else {
+                break;
+            };
+            let Ok(offset) = usize::try_from(slot - record.sp) else {
+                break;
+            };
+            let word = match u64_at(top, offset) {
+                Some(word) => Some(word),
+                None => {
+                    let more = more.get_or_insert_with(|| whole(memory, record));
+                    u64_at(more, offset)
+                }
+            };
+            let Some(next) = word else { break };
+            (sp, pc) = (slot + 8, next);
+        }
+        addresses
+    }
+}
+
+/// All of a stack in use; empty when it cannot be read.
+pub fn whole(memory: &dyn Memory, record: &Record) -> Vec<u8> {
+    let used = record.stack_hi.saturating_sub(record.sp).min(MAX_BYTES);
+    let mut bytes = vec![0; usize::try_from(used).unwrap_or(0)];
+    if !memory.read(record.sp, &mut bytes) {
+        bytes.clear();
+    }
+    bytes
+}

@@ -1,0 +1,130 @@
+//! Every way to wait.
+
+use anyhow::{Context as _, Result, ensure};
+use holdup_tests::{
+    go::{self, Variant},
+    report::{GoProcess, Group, parse_address},
+};
+use serde::Deserialize;
+
+use super::Scene;
+
+#[derive(Debug, Deserialize)]
+struct Truth {
+    goroutines: u64,
+    cond: String,
+    group: String,
+    once: String,
+    channel: String,
+    unbuffered: String,
+    a: String,
+    b: String,
+}
+
+fn at<'a>(process: &'a GoProcess, address: &str) -> Result<Vec<&'a Group>> {
+    let address = parse_address(address)?;
+    let groups = process.groups.iter();
+    Ok(groups.filter(|group| group.lock == Some(address)).collect())
+}
+
+fn count(groups: &[&Group]) -> u64 {
+    groups.iter().map(|group| group.count).sum()
+}
+
+#[test]
+fn all_of_them() -> Result<()> {
+    for release in go::releases()? {
+        let scene: Scene<Truth> = Scene::of(&release.build("kinds", Variant::Stripped)?, &[])?;
+        let truth = &scene.truth;
+        let process = scene.exact(truth.goroutines)?;
+        for (what, address, kind, wanted) in [
+            ("condition variable", &truth.cond, "condvar", 3),
+            ("wait group", &truth.group, "join", 2),
+            ("once", &truth.once, "once", 2),
+            ("mutex", &truth.a, "mutex", 1),
+            ("mutex", &truth.b, "mutex", 1),
+        ] {
+            let groups = at(process, address)?;
+            let is_kind = |group: &&&Group| group.kind.as_deref() == Some(kind);
+            ensure!(
+                count(&groups) == wanted && groups.iter().all(|group| is_kind(&group)),
+                "{release:?} {what}: {groups:#?}"
+            );
+        }
+        for (reason, address, detail, wanted) in [
+            ("chan receive", &truth.channel, "(0 of 3)", 6),
+            ("chan send", &truth.unbuffered, "(unbuffered)", 2),
+        ] {
+            let groups = at(process, address)?;
+            let fits = |group: &&Group| {
+                group.reason.as_deref() == Some(reason) && group.detail.contains(detail)
+            };
+            ensure!(
+                count(&groups) == wanted && groups.iter().all(fits),
+                "{release:?} {reason}: {groups:#?}"
+            );
+        }
+        let by_reason = |reason: &str| process.goroutines.by_reason.get(reason).copied();
+        for (reason, wanted) in [
+            ("select", 4),
+            ("select (no cases)", 1),
+            ("chan receive (nil chan)", 1),
+            ("sleep", 5),
+            ("chan send", 2),
+        ] {
+            ensure!(
+                by_reason(reason) == Some(wanted),
+                "{reason}: {:?}",
+                process.goroutines
+            );
+        }
+        let selects = process
+            .groups
+            .iter()
+            .find(|group| group.reason.as_deref() == Some("select"));
+        ensure!(
+            selects.is_some_and(|group| group.detail == "2 channels"),
+            "{selects:?}"
+        );
+        // As Go prints it: with what stands for the type parameters.
+        ensure!(
+            process.calling("main.(*worker[...]).receive") == 6,
+            "{process:#?}"
+        );
+        // `main` reads its standard input.
+        ensure!(
+            process.goroutines.by_status.get("syscall") == Some(&1),
+            "{:?}",
+            process.goroutines
+        );
+        deadlock(&scene).with_context(|| format!("{release:?}"))?;
+        scene.finish()?;
+    }
+    Ok(())
+}
+
+/// Two goroutines that took two mutexes in different order, in a process that goes on.
+fn deadlock(scene: &Scene<Truth>) -> Result<()> {
+    let (a, b) = (
+        parse_address(&scene.truth.a)?,
+        parse_address(&scene.truth.b)?,
+    );
+    let takers = scene.process()?.calling("main.takeBoth");
+    ensure!(takers == 2, "{takers}");
+    let deadlock = scene
+        .snapshot
+        .deadlocks
+        .iter()
+        .find(|deadlock| deadlock.text.contains(&format!("{a:#x}")));
+    let deadlock = deadlock.with_context(|| format!("no deadlock: {:#?}", scene.snapshot.locks))?;
+    ensure!(
+        deadlock.threads == 2 && deadlock.confidence == "inferred",
+        "{deadlock:?}"
+    );
+    ensure!(
+        deadlock.text.contains(&format!("{b:#x}")) && deadlock.text.contains("goroutine"),
+        "{}",
+        deadlock.text
+    );
+    Ok(())
+}

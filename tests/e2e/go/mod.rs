@@ -1,0 +1,90 @@
+//! Goroutines: what the programs know of themselves, and what holdup sees from outside.
+
+mod chains;
+mod churn;
+mod kinds;
+mod layout;
+mod pileup;
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use holdup_tests::{
+    Workload, holdup,
+    report::{GoProcess, Snapshot, parse_address},
+};
+use serde::Deserialize;
+
+/// What a workload says when everybody is where they should be.
+#[derive(Debug, Deserialize)]
+struct Parked {
+    goroutines: u64,
+    #[serde(default)]
+    mutex: String,
+    #[serde(default)]
+    peer: String,
+    #[serde(default)]
+    channel: String,
+}
+
+impl Parked {
+    fn mutex(&self) -> Result<u64> {
+        parse_address(&self.mutex)
+    }
+}
+
+/// A workload that is parked, and a snapshot of it.
+struct Scene<T> {
+    workload: Workload,
+    truth: T,
+    snapshot: Snapshot,
+}
+
+impl<T: serde::de::DeserializeOwned> Scene<T> {
+    fn of(program: &Path, arguments: &[&str]) -> Result<Self> {
+        let mut workload = Workload::start(program, arguments)?;
+        let truth = workload.go_to("parked")?;
+        let snapshot = holdup::snapshot(workload.pid())?;
+        Ok(Self {
+            workload,
+            truth,
+            snapshot,
+        })
+    }
+
+    /// The one process of the snapshot.
+    fn process(&self) -> Result<&GoProcess> {
+        let [process] = self.snapshot.go.as_slice() else {
+            anyhow::bail!("{} Go processes", self.snapshot.go.len());
+        };
+        ensure!(process.pid == self.workload.pid(), "{process:?}");
+        ensure!(process.error.is_none(), "{process:?}");
+        Ok(process)
+    }
+
+    /// Nothing moved, so that nothing may be torn or left out; as many goroutines as `total`.
+    fn exact(&self, total: u64) -> Result<&GoProcess> {
+        let process = self.process()?;
+        ensure!(
+            (process.torn_reads, process.stacks_left_out) == (0, 0),
+            "torn {}, left out {}",
+            process.torn_reads,
+            process.stacks_left_out
+        );
+        ensure!(
+            process.goroutines.total == total,
+            "{:?}, truth {total}",
+            process.goroutines
+        );
+        let stackless = process
+            .groups
+            .iter()
+            .find(|group| group.frames.is_empty() && group.state != "running");
+        ensure!(stackless.is_none(), "no stack: {stackless:?}");
+        Ok(process)
+    }
+
+    fn finish(self) -> Result<()> {
+        self.workload.finish().context("the workload")
+    }
+}
