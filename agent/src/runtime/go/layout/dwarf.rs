@@ -74,6 +74,7 @@ impl<'a> Types<'a> {
             .iter()
             .flat_map(|paths| paths.split('|'))
             .filter_map(|path| path.split(' ').next())
+            .filter(|name| !name.starts_with('='))
             .collect();
         let mut types = Self {
             dwarf,

@@ -9,7 +9,7 @@ pub mod dwarf;
 pub mod table;
 
 /// Defines the groups, and how each field is found in DWARF: a type's name, then names of members on the way; `#` is the
-/// size of the type; after `|` come other paths to try.
+/// size of the type; after `|` come other paths to try, and after `=` what it is in a program without such a type.
 macro_rules! layout {
     ($($group:ident: $name:ident { $($field:ident = $path:literal),+ $(,)? })+) => {
         $(
@@ -31,7 +31,13 @@ macro_rules! layout {
         impl Layout {
             /// Asks `find` for every path; `None` when one is not there.
             fn by_paths(minor: u32, mut find: impl FnMut(&str) -> Option<u64>) -> Option<Self> {
-                let mut first = |paths: &str| paths.split('|').find_map(|path| find(path));
+                let mut first = |paths: &str| {
+                    let mut paths = paths.split('|');
+                    paths.find_map(|path| match path.strip_prefix('=') {
+                        Some(value) => value.parse().ok(),
+                        None => find(path),
+                    })
+                };
                 Some(Self {
                     minor,
                     $($group: $name { $($field: first($path)?,)+ },)+
@@ -93,8 +99,8 @@ layout! {
         nwait = "runtime.semaRoot nwait",
     }
     notify_list: NotifyList {
-        head = "runtime.notifyList head",
-        in_cond = "sync.Cond notify",
+        head = "runtime.notifyList head|=16",
+        in_cond = "sync.Cond notify|=16",
     }
     moduledata: Moduledata {
         size = "runtime.moduledata #",
