@@ -65,8 +65,8 @@ fn in_epoll_on_a_connection() -> Result<()> {
     explanation.says(&[
         "which waits in epoll_pwait() on fd ",
         ", epoll of 2 descriptors: fd ",
-        ", eventfd; fd ",
-        &format!("; fd {}, TCP to {} of process", truth.fd, truth.peer),
+        ", eventfd",
+        &format!(" fd {}, TCP to {} of process", truth.fd, truth.peer),
         "ESTABLISHED, nothing received for ",
     ])?;
     scene.end()

@@ -90,7 +90,7 @@ fn apply(scene: &mut Scene, step: Step) -> Vec<Event> {
         // The same pid, another process.
         for lock in &mut scene.view.locks {
             if lock.process.pid == 2 {
-                lock.process.generation += 1;
+                Arc::make_mut(lock).process.generation += 1;
             }
         }
         let old = scene

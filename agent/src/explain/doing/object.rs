@@ -216,8 +216,10 @@ impl Descriptors {
     fn anonymous(&mut self, name: &str, fd: i32, descend: bool) -> Option<Object> {
         match name {
             "eventpoll" if descend => {
-                let info = self.info(fd)?;
+                let mut info = self.info(fd)?;
                 let found = info.watched.len();
+                // The kernel's order is that of its memory.
+                info.watched.sort_unstable_by_key(|watched| watched.fd);
                 let watched: Vec<Endpoint> = info
                     .watched
                     .into_iter()
