@@ -87,8 +87,8 @@ pub struct ReportArgs {
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// table, json, pprof (for `go tool pprof`), folded (for flame graph tools),
-    /// svg (a flame graph), html (a report for a browser, in one file) or dot
-    /// (who waits for whom, for Graphviz)
+    /// svg (a flame graph), html (a report for a browser, in one file), dot (who
+    /// waits for whom, for Graphviz) or text (goroutines, as Go's own dump has them)
     #[arg(
         long,
         value_enum,

@@ -38,8 +38,9 @@ const MAX_WANTED: usize = 32;
 const MAX_ROUNDS: usize = 6;
 /// Goroutines at the other side of one channel, and those that a `WaitGroup` waits for.
 const MAX_OTHERS: usize = 8;
-/// Time for all of it.
+/// Time to look for suspects, and then for the far ends of descriptors.
 const TIME: Duration = Duration::from_secs(2);
+const TIME_FOR_ENDS: Duration = Duration::from_secs(2);
 
 /// Functions that those call who have to do with it.
 const MUTEX: &[&str] = &["(*Mutex)."];
@@ -329,7 +330,10 @@ impl Chain<'_> {
         let fds: Vec<Fd> = waiting.iter().map(|(_, fd)| *fd).collect();
         let ends = match fds.is_empty() {
             true => Vec::new(),
-            false => doing::descriptors(census.program.pid, &fds, self.deadline),
+            false => {
+                let deadline = Instant::now() + TIME_FOR_ENDS;
+                doing::descriptors(census.program.pid, &fds, deadline)
+            }
         };
         let ends: HashMap<usize, (Endpoint, String)> =
             waiting.iter().map(|(index, _)| *index).zip(ends).collect();

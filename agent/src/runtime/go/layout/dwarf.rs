@@ -31,6 +31,8 @@ pub fn read(image: &Image, elf: &Elf, minor: u32) -> Option<Layout> {
         gimli::SectionId::DebugAbbrev,
         gimli::SectionId::DebugAddr,
         gimli::SectionId::DebugInfo,
+        // Not looked at, but a unit without it cannot be opened.
+        gimli::SectionId::DebugLine,
         gimli::SectionId::DebugLineStr,
         gimli::SectionId::DebugStr,
         gimli::SectionId::DebugStrOffsets,
@@ -74,6 +76,7 @@ impl<'a> Types<'a> {
             .iter()
             .flat_map(|paths| paths.split('|'))
             .filter_map(|path| path.split(' ').next())
+            .filter(|name| !name.starts_with('='))
             .collect();
         let mut types = Self {
             dwarf,

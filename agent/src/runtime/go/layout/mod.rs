@@ -9,7 +9,7 @@ pub mod dwarf;
 pub mod table;
 
 /// Defines the groups, and how each field is found in DWARF: a type's name, then names of members on the way; `#` is the
-/// size of the type; after `|` come other paths to try.
+/// size of the type; after `|` come other paths to try, and after `=` what it is in a program without such a type.
 macro_rules! layout {
     ($($group:ident: $name:ident { $($field:ident = $path:literal),+ $(,)? })+) => {
         $(
@@ -31,7 +31,13 @@ macro_rules! layout {
         impl Layout {
             /// Asks `find` for every path; `None` when one is not there.
             fn by_paths(minor: u32, mut find: impl FnMut(&str) -> Option<u64>) -> Option<Self> {
-                let mut first = |paths: &str| paths.split('|').find_map(|path| find(path));
+                let mut first = |paths: &str| {
+                    let mut paths = paths.split('|');
+                    paths.find_map(|path| match path.strip_prefix('=') {
+                        Some(value) => value.parse().ok(),
+                        None => find(path),
+                    })
+                };
                 Some(Self {
                     minor,
                     $($group: $name { $($field: first($path)?,)+ },)+
@@ -93,8 +99,8 @@ layout! {
         nwait = "runtime.semaRoot nwait",
     }
     notify_list: NotifyList {
-        head = "runtime.notifyList head",
-        in_cond = "sync.Cond notify",
+        head = "runtime.notifyList head|=16",
+        in_cond = "sync.Cond notify|=16",
     }
     moduledata: Moduledata {
         size = "runtime.moduledata #",
@@ -124,12 +130,13 @@ pub fn of_minor(minor: u32) -> Option<&'static Layout> {
     table::TABLE.iter().find(|row| row.minor == minor)
 }
 
-/// Rows to try for a release that has none, nearest first.
+/// Rows to try for a release that has none: those of the releases next to it. Further ones may fit what is checked, and
+/// be wrong in what is not.
 #[must_use]
 pub fn candidates(minor: u32) -> Vec<&'static Layout> {
-    let mut rows: Vec<&Layout> = table::TABLE.iter().collect();
-    rows.sort_by_key(|row| row.minor.abs_diff(minor));
-    rows
+    let older = table::TABLE.iter().rev().find(|row| row.minor < minor);
+    let newer = table::TABLE.iter().find(|row| row.minor > minor);
+    newer.into_iter().chain(older).collect()
 }
 
 #[cfg(test)]
@@ -148,17 +155,17 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_first() {
+    fn neighbours_only() {
         let minors = |minor| {
             candidates(minor)
                 .iter()
                 .map(|row| row.minor)
                 .collect::<Vec<_>>()
         };
+        assert_eq!(minors(20), [21, 19]);
         assert_eq!(
-            minors(99).first(),
-            table::TABLE.last().map(|row| &row.minor)
+            minors(99),
+            table::TABLE.last().map(|row| row.minor).as_slice()
         );
-        assert!(minors(20)[..2].contains(&19) && minors(20)[..2].contains(&21));
     }
 }
