@@ -16,7 +16,8 @@ fn the_table_is_what_releases_say() -> Result<()> {
     let releases = go::releases()?;
     ensure!(releases.len() >= 2, "{releases:?}");
     for release in releases {
-        let program = release.build_files("layout", &[source.clone()], Variant::Plain)?;
+        let program =
+            release.build_files("layout", std::slice::from_ref(&source), Variant::Plain)?;
         let row = toolchain::run(&mut Command::new(program))?;
         // The first line names the patch release, of which there may be a later one.
         let (_, row) = row.split_once('\n').context("an empty row")?;
