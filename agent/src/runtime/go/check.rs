@@ -59,7 +59,7 @@ fn once(
             return Err("two have the same number");
         }
         let starts = table.find(record.startpc);
-        if !starts.is_some_and(|function| function.entry == record.startpc) {
+        if starts.is_none_or(|function| function.entry != record.startpc) {
             return Err("one starts where no function does");
         }
         if record.gopc != 0 && table.find(record.gopc).is_none() {
