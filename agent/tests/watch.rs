@@ -124,6 +124,8 @@ fn the_kernel_calls_before_the_tick() {
         // A second crowd of the same lock calls again.
         scene.ask("free");
         let deadline = Instant::now() + PATIENCE;
+        // It takes a second until the kernel side may call for the same lock again.
+        std::thread::sleep(Duration::from_millis(1_200));
         while rows(&watch.tick().unwrap(), pid)
             .iter()
             .any(|lock| lock.waiters > 0)
@@ -398,11 +400,7 @@ fn hot_locks_are_counted_without_detail_and_still_exactly() {
 #[test]
 fn a_process_that_cannot_be_read_holds_nobody_up() {
     let _alone = alone();
-    let settings = Settings {
-        read_timeout: Duration::from_millis(300),
-        ..quick()
-    };
-    let mut watch = watch(&settings);
+    let mut watch = watch(&quick());
     let mut scene = Scene::start();
     assert_eq!(scene.ask("stuck"), "ok", "userfaultfd is needed");
     let mut longest = Duration::ZERO;

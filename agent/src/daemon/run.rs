@@ -43,7 +43,10 @@ use crate::{
     proc::time::rfc3339,
     serve,
     settings::Settings,
-    sink::store::Store,
+    sink::{
+        alert::{self, Alerts},
+        store::Store,
+    },
     watch::settings::Probe,
 };
 
@@ -65,6 +68,9 @@ pub enum Error {
     /// The address cannot be had, or who may ask cannot be told.
     #[error(transparent)]
     Serve(#[from] serve::Error),
+    /// Nobody could be told.
+    #[error(transparent)]
+    Alert(#[from] alert::Error),
     /// A thread, a signal or the runtime cannot be had.
     #[error("cannot start: {0}")]
     Start(#[from] std::io::Error),
@@ -124,6 +130,8 @@ impl Agent {
             serve::bind(settings.serve.listen)?
         };
         serve::Access::load(&settings.serve).map_err(serve::Error::from)?;
+        // Files with secrets: later it would be a loop that fails again and again.
+        drop(Alerts::start(&settings.alert)?);
         let store = Arc::new(Store::new(settings.store.clone()));
         let open = store.load_open().unwrap_or_else(|error| {
             tracing::warn!(%error, "incidents of the run before are not known");
@@ -379,7 +387,9 @@ impl Agent {
                 None => {}
             }
             self.hub.supervisor.check();
-            if !is_ready && self.hub.view.borrow().is_some() {
+            // With the kill switch set there is nothing to wait for.
+            let has_looked = self.hub.view.borrow().is_some();
+            if !is_ready && (has_looked || self.hub.board.level() == Level::Off) {
                 is_ready = true;
                 tracing::info!(does = ?self.hub.board.level(), "ready");
                 self.systemd.tell("READY=1");
@@ -439,6 +449,7 @@ impl Agent {
             ));
         }
         serve::Access::load(&new.serve).map_err(|error| error.to_string())?;
+        drop(Alerts::start(&new.alert).map_err(|error| error.to_string())?);
         let parts = [
             (
                 new.watch != old.watch || new.governor != old.governor,
@@ -482,8 +493,12 @@ impl Agent {
         let eyes = [name::DETECT, name::GOVERNOR, name::WATCH];
         let mut has_ended = self.hub.supervisor.join(&eyes, deadline);
         self.mouths.request();
-        let mouths = [name::ALERT, name::SNAPSHOT, name::RECORD, name::SERVE];
+        let mouths = [name::ALERT, name::RECORD, name::SERVE];
         has_ended &= self.hub.supervisor.join(&mouths, deadline);
+        // One that is being taken may take longer than there is time. It is not there at all then.
+        if !self.hub.supervisor.join(&[name::SNAPSHOT], deadline) {
+            tracing::warn!("a snapshot could not be finished");
+        }
         self.runtime
             .shutdown_timeout(deadline.saturating_duration_since(Instant::now()));
         if !has_ended {

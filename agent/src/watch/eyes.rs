@@ -60,7 +60,11 @@ pub(super) struct Eyes {
 
 impl Eyes {
     /// Opens as much as the settings allow.
-    pub(super) fn open(settings: &Settings, features: &Features) -> Result<Self, PlaneError> {
+    pub(super) fn open(
+        settings: &Settings,
+        features: &Features,
+        level: Level,
+    ) -> Result<Self, PlaneError> {
         let mut eyes = Self {
             settings: settings.clone(),
             features: features.clone(),
@@ -74,7 +78,7 @@ impl Eyes {
             lost_before: BTreeMap::new(),
             undecodable: 0,
         };
-        eyes.set_level(Level::Full)?;
+        eyes.set_level(level)?;
         Ok(eyes)
     }
 

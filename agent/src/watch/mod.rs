@@ -119,12 +119,24 @@ impl Watch {
     /// # Errors
     /// Privileges, or a kernel without what is required.
     pub fn start(settings: &Settings, features: &Features) -> Result<Self, PlaneError> {
+        Self::start_at(Level::Full, settings, features)
+    }
+
+    /// As [`Self::start`], doing no more than `level`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_at(
+        level: Level,
+        settings: &Settings,
+        features: &Features,
+    ) -> Result<Self, PlaneError> {
         let own = |name| move |source| PlaneError::Map { name, source };
         let waker = Waker::new().map_err(own("eventfd"))?;
         let bell = Waker::new().map_err(own("eventfd"))?;
         let now = Instant::now();
         Ok(Self {
-            eyes: Eyes::open(settings, features)?,
+            eyes: Eyes::open(settings, features, level)?,
             namer: Namer::start(settings.read_timeout, bell.clone())
                 .map_err(own("naming thread"))?,
             table: Table::default(),

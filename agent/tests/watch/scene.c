@@ -117,10 +117,10 @@ static void *takes_first(void *unused) {
     return unused;
 }
 
-static atomic_int *stuck;
+static atomic_int stuck;
 
 static void *waits_beside_a_fault(void *unused) {
-    while (futex(stuck, FUTEX_WAIT, 0) == 0) {
+    while (futex(&stuck, FUTEX_WAIT, 0) == 0) {
     }
     return unused;
 }
@@ -170,21 +170,21 @@ int main(void) {
             while (!tids[0] || !tids[1]) sched_yield();
             printf("%d %d\n", tids[0], tids[1]);
         } else if (strcmp(word, "stuck") == 0) {
-            // The page before the word, and the one after, are there when somebody fills them, which nobody does.
-            char *pages = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-            stuck = (atomic_int *)(pages + 4096);
-            atomic_store(stuck, 0);
+            // Memory right above the waiter's stack is there when somebody fills it, which nobody does: who reads on
+            // beyond the stack's end waits for ever.
+            size_t stack = 256 << 10, beyond = 64 << 10;
+            char *pages = mmap(NULL, stack + beyond, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
             int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
             struct uffdio_api api = {.api = UFFD_API};
-            int failed = fd < 0 || ioctl(fd, UFFDIO_API, &api) < 0;
-            for (int page = 0; page < 3 && !failed; page += 2) {
-                struct uffdio_register range = {
-                    .range = {(unsigned long)pages + page * 4096, 4096},
-                    .mode = UFFDIO_REGISTER_MODE_MISSING,
-                };
-                failed = ioctl(fd, UFFDIO_REGISTER, &range) < 0;
-            }
-            start(&threads[MAX_THREADS - 1], waits_beside_a_fault, NULL);
+            struct uffdio_register range = {
+                .range = {(unsigned long)pages + stack, beyond},
+                .mode = UFFDIO_REGISTER_MODE_MISSING,
+            };
+            int failed = fd < 0 || ioctl(fd, UFFDIO_API, &api) < 0 || ioctl(fd, UFFDIO_REGISTER, &range) < 0;
+            pthread_attr_t attributes;
+            pthread_attr_init(&attributes);
+            pthread_attr_setstack(&attributes, pages, stack);
+            if (pthread_create(&threads[MAX_THREADS - 1], &attributes, waits_beside_a_fault, NULL) != 0) abort();
             printf(failed ? "refused\n" : "ok\n");
         } else {
             printf("what?\n");

@@ -50,6 +50,32 @@ fn an_address_that_is_taken_is_named() -> Result<()> {
 }
 
 #[test]
+fn a_secret_that_is_missing_is_named() -> Result<()> {
+    let place = Place::new(
+        "[[alert.webhook]]\nurl = \"http://127.0.0.1:1/\"\nsecret_file = \"/nowhere/secret\"\n",
+    )?;
+    let file = place.join("holdup.toml").display().to_string();
+    let directory = place.snapshots.display().to_string();
+    let arguments = [
+        "agent",
+        "--listen",
+        "127.0.0.1:0",
+        "--config",
+        &file,
+        "--snapshot-dir",
+        &directory,
+    ];
+    let run = holdup::run(&arguments)?;
+    ensure!(
+        run.expect(1)?
+            .stderr
+            .contains("cannot read /nowhere/secret"),
+        "{run:?}"
+    );
+    Ok(())
+}
+
+#[test]
 fn without_privileges_it_says_so() -> Result<()> {
     let scratch = holdup_tests::scratch::Scratch::new()?;
     let mut command = std::process::Command::new("setpriv");

@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Result, ensure};
 use holdup_tests::{
-    agent::Agent,
+    agent::{Agent, Place},
     receiver::{Manners, Receiver},
 };
 use serde_json::Value;
@@ -175,6 +175,19 @@ fn the_kill_switch() -> Result<()> {
     ensure!(verdict["health"] == "unknown", "{verdict}");
     let incidents = agent.incidents(pid)?;
     ensure!(incidents[0]["status"] == "open", "{incidents:?}");
+    // Nor is anything attached by an agent that finds it there.
+    let other = Place::new(&format!(
+        "{}[governor]\nkill_switch = \"{}\"\n",
+        scene.configuration(&parked(50)),
+        switch.display()
+    ))?
+    .start(&[])?;
+    ensure!(level(&other)?.0 == "off", "{:?}", level(&other)?);
+    let links = fs::read_dir(format!("/proc/{}/fd", other.pid()))?
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+        .filter(|target| target.to_string_lossy().contains("bpf"));
+    ensure!(links.count() == 0, "something is attached");
+    other.stop()?;
     fs::remove_file(&switch)?;
     agent.until(
         "on again",

@@ -45,7 +45,7 @@ impl Look {
         governor: &governor::settings::Settings,
         features: &Features,
     ) -> Result<Self, PlaneError> {
-        let watch = Watch::start(settings, features)?;
+        let watch = Watch::start_at(hub.board.level(), settings, features)?;
         hub.set_waker(watch.waker());
         let mut look = Self {
             hub: Arc::clone(hub),

@@ -12,8 +12,8 @@ use std::{
 use super::{Sample, now_ms};
 use crate::{model::watch::ProcessKey, watch::table::Question};
 
-/// Urgent jobs that wait.
-const MAX_URGENT: usize = 8192;
+/// Urgent jobs that wait: what there is no room for is asked again in the next tick, when something else may matter more.
+const MAX_URGENT: usize = 1024;
 /// Others: a sample takes some 8 KiB.
 const MAX_OTHERS: usize = 512;
 

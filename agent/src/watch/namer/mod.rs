@@ -10,7 +10,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     io,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
@@ -32,7 +32,7 @@ use crate::{
 
 /// Threads that are stuck at one time. With more, nothing new is named until one comes back.
 const MAX_STUCK: usize = 4;
-/// How long a process that a thread got stuck on is left alone.
+/// How long a process that a thread got stuck on is left alone at least: as long as that thread is stuck, it is in any case.
 const SHUNNED: Duration = Duration::from_secs(60);
 /// Processes that are left alone at one time.
 const MAX_SHUNNED: usize = 1024;
@@ -62,6 +62,8 @@ struct Thread {
     inbox: Arc<Inbox>,
     answers: mpsc::Receiver<Told>,
     losses: Arc<std::sync::Mutex<Losses>>,
+    /// There while the thread is.
+    is_there: Weak<()>,
 }
 
 /// Asks, and listens.
@@ -72,7 +74,8 @@ pub struct Namer {
     /// Threads that have not ended.
     alive: Arc<AtomicUsize>,
     timeout: Duration,
-    shunned: HashMap<u32, Instant>,
+    /// Until when, and while which thread is there.
+    shunned: HashMap<u32, (Instant, Weak<()>)>,
     /// Words and processes that are asked about and answered soon.
     urgent: usize,
     timed_out: u64,
@@ -117,12 +120,13 @@ impl Namer {
         let inbox = Arc::new(Inbox::default());
         let losses = Arc::default();
         let (tell, answers) = mpsc::sync_channel(ANSWERS);
-        let alive = Alive::new(&self.alive);
+        let (alive, there) = (Alive::new(&self.alive), Arc::new(()));
+        let is_there = Arc::downgrade(&there);
         let work = {
             let (inbox, losses) = (Arc::clone(&inbox), Arc::clone(&losses));
             let bell = self.bell.clone();
             move || {
-                let _alive = alive;
+                let _there = (alive, there);
                 work::run(&inbox, &tell, &losses, &bell);
             }
         };
@@ -133,6 +137,7 @@ impl Namer {
             inbox,
             answers,
             losses,
+            is_there,
         })
     }
 
@@ -210,7 +215,8 @@ impl Namer {
     /// Leaves a thread behind that is stuck or has failed. True when what it was asked is lost.
     fn replace_if_stuck(&mut self) -> bool {
         let now = Instant::now();
-        self.shunned.retain(|_, until| *until > now);
+        self.shunned
+            .retain(|_, (until, stuck)| *until > now || stuck.strong_count() > 0);
         let alive = self.alive.load(Ordering::Relaxed);
         if let Some(thread) = &self.thread {
             let has_failed = thread.inbox.has_failed();
@@ -222,7 +228,8 @@ impl Namer {
             if let Some(pid) = stuck_on {
                 self.timed_out += 1;
                 if self.shunned.len() < MAX_SHUNNED {
-                    self.shunned.insert(pid, now + SHUNNED);
+                    let stuck = Weak::clone(&thread.is_there);
+                    self.shunned.insert(pid, (now + SHUNNED, stuck));
                 }
             }
             if let Ok(losses) = thread.losses.lock() {

@@ -1,4 +1,7 @@
-//! What the namer is to be asked in this tick: the words that are waited for longest first.
+//! What the namer is to be asked in this tick: names of the words that most threads wait for first, then holders of those
+//! that are waited for longest.
+
+use std::cmp::Reverse;
 
 use holdup_abi::lock::LockKey;
 
@@ -27,17 +30,17 @@ impl Table {
     /// What to ask now: names of `names` words that somebody waits for, holders of `holders` locks, and names of `others`
     /// that nobody waits for now.
     pub fn questions(&mut self, names: usize, holders: usize, others: usize) -> Vec<Question> {
-        let mut wanted: Vec<(u64, Place)> = Vec::new();
-        let mut held: Vec<(u64, Place)> = Vec::new();
+        let mut wanted: Vec<(Reverse<u32>, u64, Place)> = Vec::new();
+        let mut held: Vec<(Reverse<u32>, u64, Place)> = Vec::new();
         for (row, place) in self.waited_rows() {
             let Some(word) = self.words.get(place) else {
                 continue;
             };
             let since_ns = word.waiters.oldest_since_ns;
             if word.wants_name(self.now) {
-                wanted.push((since_ns, place));
+                wanted.push((Reverse(word.waiters.count), since_ns, place));
             } else if !word.is_asked && has_holder(row.name.kind) && speaks(row, word) {
-                held.push((since_ns, place));
+                held.push((Reverse(0), since_ns, place));
             }
         }
         let mut questions = Vec::new();
@@ -47,7 +50,7 @@ impl Table {
                 list.truncate(most);
             }
             list.sort_unstable();
-            for (_, place) in list {
+            for (_, _, place) in list {
                 questions.extend(self.ask(*place));
             }
         }
@@ -77,6 +80,7 @@ impl Table {
         let word = self.words.get_mut(place)?;
         word.is_asked = true;
         let waiters = word.waiters;
+        word.asked_since_ns = waiters.oldest_since_ns;
         Some(Question {
             place,
             key: word.key,

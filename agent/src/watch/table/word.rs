@@ -58,6 +58,8 @@ pub struct Word {
     pub changes: bool,
     /// When it is worth asking.
     pub ask_at: Tick,
+    /// Beginning of the wait that was last asked about, see [`Waiters::oldest_since_ns`].
+    pub asked_since_ns: u64,
     /// What it had counted when it came to its row; `None`: nothing.
     pub origin: Option<Box<Counts>>,
 }
@@ -86,6 +88,7 @@ impl Word {
             is_asked: false,
             changes: false,
             ask_at: now.wrapping_add(PATIENCE),
+            asked_since_ns: 0,
             origin: None,
         }
     }
@@ -123,12 +126,14 @@ impl Word {
     /// Whether its name is worth asking for now that somebody waits for it.
     #[must_use]
     pub const fn wants_name(&self, now: Tick) -> bool {
+        // The same wait has the same answer.
+        let is_another = self.waiters.oldest_since_ns != self.asked_since_ns;
         match self.naming {
             _ if self.is_asked => false,
             Naming::New => true,
             Naming::Unknown => self.tries < MAX_TRIES && now.wrapping_sub(self.ask_at) as i32 >= 0,
-            Naming::Provisional => true,
-            Naming::Known => self.changes,
+            Naming::Provisional => is_another,
+            Naming::Known => self.changes && is_another,
         }
     }
 
