@@ -190,7 +190,8 @@ fn hash_sources(hasher: &mut DefaultHasher) -> Result<()> {
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<_, _>>()?;
     paths.sort();
-    for path in paths {
+    // What is in a folder is built by tools of its own.
+    for path in paths.into_iter().filter(|path| path.is_file()) {
         path.hash(hasher);
         fs::read(&path)?.hash(hasher);
     }

@@ -53,6 +53,7 @@ impl Sampler {
                 if is_measuring && !before.is_empty() {
                     *self = Self::Open(now, before);
                 } else {
+                    let _ = programs.measure(false);
                     estimate.forget_share();
                     *self = Self::Closed(now + settings.bpf_every);
                 }
@@ -247,6 +248,7 @@ mod tests {
             let now = start + Duration::from_secs(second);
             sampler.step(now, &settings, &mut kernel, &mut estimate);
         }
+        assert!(!kernel.is_on, "whose programs would be measured?");
         assert_eq!(estimate.share(), None);
         assert_eq!(estimate.of(&[program(0, 0)]), [program(310, 310_000)]);
     }
