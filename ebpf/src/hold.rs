@@ -1,23 +1,21 @@
-//! How long a lock is held by those who had to wait for it, and who keeps others waiting. A hold begins when a wait ends
-//! by a wake, and ends with the thread's own wake of the same word, or of the one beside it. Whether the word is a lock's
-//! at all is for the agent to judge.
+//! How long a lock is held by those who had to wait for it. A hold begins when a wait ends by a wake, and ends with the
+//! thread's own wake of the same word, or of the one beside it. Whether the word is a lock's at all is for the agent to
+//! judge.
 
-use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns};
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use holdup_abi::{
     futex::{CMD_MASK, WAIT_BITSET},
     hold::{
         AFTER_BESIDE, BESIDE, BesideKey, Held, IN_PROGRESS, MAX_HELD, PASSED_ON, TWO_WORDS, Tally,
     },
-    lock::{BUCKETS, Lock, LockKey, bucket},
-    record::HOLD_SAMPLE,
+    lock::{BUCKETS, LockKey, bucket},
     thread::Thread,
 };
 
 use crate::{
     count::{Counter, add, lost},
     maps::{HOLDS, HOLDS_BESIDE, LOCKS, config},
-    sample::{self, Event, Source},
-    task::{self, Own},
+    task::Own,
     thread::NOEXIST,
 };
 
@@ -170,56 +168,4 @@ fn tally_beside(slot: u32, ending: u32) -> Option<*mut Tally> {
     // Another processor may be first.
     let _ = HOLDS_BESIDE.insert(&key, &EMPTY, NOEXIST);
     HOLDS_BESIDE.get_ptr_mut(&key)
-}
-
-/// Somebody waits for `slot`, and nobody did before.
-#[inline(always)]
-pub fn contended(slot: u32, now_ns: u64) {
-    if config!(measure_holds) == 0 {
-        return;
-    }
-    let Some(holds) = HOLDS.get_ptr_mut(slot) else {
-        lost(Counter::Internal);
-        return;
-    };
-    // SAFETY: a live array element.
-    unsafe { (*holds).contended_since_ns = now_ns };
-}
-
-/// The current thread lets go of `slot`, for which others wait: whoever took it without waiting is to blame as much as
-/// those who had to wait. Looked at once in a tick of the kernel's clock at most.
-#[inline(always)]
-pub fn release(source: Source, thread: &Thread, slot: u32, lock: *const Lock, slept: Option<bool>) {
-    if config!(sampling) == 0 || config!(measure_holds) == 0 {
-        return;
-    }
-    let Some(holds) = HOLDS.get_ptr_mut(slot) else {
-        lost(Counter::Internal);
-        return;
-    };
-    // SAFETY: a helper without arguments (Linux 5.5), and a live array element.
-    unsafe {
-        let tick = bpf_jiffies64();
-        if (*holds).looked_at_tick == tick {
-            return;
-        }
-        (*holds).looked_at_tick = tick;
-        let now_ns = bpf_ktime_get_ns();
-        if now_ns < (*holds).next_sample_ns {
-            return;
-        }
-        (*holds).next_sample_ns = now_ns.wrapping_add(config!(sample_interval_ns));
-        let since_ns = (*holds).contended_since_ns.max((*lock).last_handoff_ns);
-        let event = Event {
-            kind: HOLD_SAMPLE,
-            slot,
-            address: (*lock).key.address,
-            since_ns,
-            held_ns: now_ns.saturating_sub(since_ns),
-            off_cpu: slept
-                .unwrap_or_else(|| task::has_been_off_cpu(since_ns))
-                .into(),
-        };
-        sample::emit(source, thread, &event);
-    }
 }

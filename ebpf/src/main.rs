@@ -7,6 +7,7 @@
 // For the atomic addition in `count`.
 #![feature(asm_experimental_arch)]
 
+mod blame;
 mod count;
 mod filter;
 mod hold;

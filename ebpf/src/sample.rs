@@ -7,9 +7,7 @@ use core::ffi::c_void;
 use holdup_abi::{
     config::{CONTROL_LEAVE_OUT, LEAVE_OUT_SAMPLES, LEAVE_OUT_STACKS},
     lock::Lock,
-    record::{
-        STACK_ADDRESSES, STACK_BYTES, STACK_MEMORY, WAIT_SAMPLE, WaitSample,
-    },
+    record::{STACK_ADDRESSES, STACK_BYTES, STACK_MEMORY, WAIT_SAMPLE, WaitSample},
     thread::{SAMPLED, Thread},
 };
 

@@ -7,6 +7,7 @@ use holdup_abi::{
 };
 
 use crate::{
+    blame,
     count::{Counter, lost},
     filter, hold, lock,
     maps::config,
@@ -70,7 +71,7 @@ pub fn begin(source: Source, op: u32, address: u64, value: u32) {
     unsafe {
         let waiters = lock::enter(lock);
         if waiters == 1 {
-            hold::contended(thread.slot, now_ns);
+            blame::contended(thread.slot, now_ns);
         }
         let threshold = u64::from(config!(waiters_threshold));
         if threshold != 0 && waiters >= threshold {

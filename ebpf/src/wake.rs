@@ -4,6 +4,7 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use holdup_abi::lock::{LockKey, NO_SLOT};
 
 use crate::{
+    blame,
     count::{Counter, add, lost},
     filter, hold, lock,
     sample::Source,
@@ -66,7 +67,7 @@ pub fn wake(source: Source, address: u64, requeue: bool) {
         if requeue {
             add(&raw mut (*lock).requeues, 1);
         }
-        hold::release(source, thread, thread.wake_slot, lock, slept);
+        blame::release(source, thread, thread.wake_slot, lock, slept);
         (*lock).last_waker_tid = tid;
     }
 }
