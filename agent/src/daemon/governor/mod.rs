@@ -25,6 +25,8 @@ use crate::model::health::{Cost, Level, Program};
 
 /// Longest time between two looks at the kill switch.
 const TICK: Duration = Duration::from_secs(1);
+/// How often memory that is free is given back, which takes a millisecond or two.
+const GIVE_BACK: Duration = Duration::from_secs(60);
 
 /// What the governor and those that it governs tell each other.
 #[derive(Debug, Default)]
@@ -121,6 +123,7 @@ pub struct Governor {
     shedder: Shedder,
     meter: Meter,
     next: Instant,
+    gave_back: Instant,
 }
 
 impl Governor {
@@ -130,6 +133,7 @@ impl Governor {
         let level = lock(&hub.board.0).chosen;
         Self {
             next: Instant::now() + settings.every,
+            gave_back: Instant::now(),
             settings,
             hub,
             shedder: Shedder::new(most, level),
@@ -181,6 +185,10 @@ impl Body for Governor {
         let now = Instant::now();
         if now >= self.next {
             self.compare(now);
+        }
+        if now >= self.gave_back + GIVE_BACK {
+            self.gave_back = now;
+            own::give_back();
         }
         self.publish();
         Ok(())
