@@ -20,6 +20,7 @@ mod lifecycle;
 mod limits;
 mod outcomes;
 mod primitives;
+mod python;
 mod readme;
 mod reuse;
 mod sampling;

@@ -254,3 +254,40 @@ fn idle_workers_of_known_pools_are_idle_unless_they_wait_for_a_lock() {
         Kind::Idle
     );
 }
+
+/// The waiter's stack points to the lock's object, which names the owner's `struct pthread`, which has its id.
+#[test]
+fn python_rlocks_say_who_owns_them() {
+    const STACK: u64 = 0x7f00_0000_1000;
+    const OBJECT: u64 = 0x7f00_0010_0000;
+    const THREAD: u64 = 0x7f00_0020_0000;
+    let called = ["/usr/bin/python3.11!PyThread_acquire_lock_timed"];
+    let stack = Bytes::default().pointers(STACK, &[7, THREAD, OBJECT + 1, OBJECT, 0]);
+    let rlock = |semaphore, thread, count| {
+        let object = [1, 0x5000, semaphore, thread, count];
+        let memory = stack.clone().pointers(OBJECT, &object);
+        let memory = memory.pointers(THREAD, &[THREAD, 0, THREAD]);
+        memory.words(THREAD + 720, &[1003])
+    };
+    let ask = |memory: &Bytes| wait_at(memory, LOCK, PRIVATE_ABSOLUTE, 0, STACK, &called);
+    let verdict = ask(&rlock(LOCK, THREAD, 2));
+    assert_eq!(
+        (verdict.kind, verdict.runtime),
+        (Kind::Mutex, Some("python"))
+    );
+    let owner = verdict.owner.unwrap();
+    assert_eq!((owner.tid, owner.known_by), (8003, "CPython RLock owner"));
+    for (wrong, memory) in [
+        ("another semaphore", rlock(LOCK + 32, THREAD, 2)),
+        ("not held", rlock(LOCK, THREAD, 0)),
+        ("no thread", rlock(LOCK, THREAD + 8, 1)),
+        ("nothing there", stack.clone()),
+    ] {
+        let verdict = ask(&memory);
+        assert_eq!(
+            (verdict.kind, verdict.owner),
+            (Kind::Unknown, None),
+            "{wrong}"
+        );
+    }
+}

@@ -3,8 +3,10 @@
 //!
 //! A `threading.Lock` is reported as `unknown` unless an `RLock` or a lock object's internals called: `Condition.wait`,
 //! `Queue.get` and `Event.wait` block in the same `Lock.acquire`, so idle workers and a contended lock look the same
-//! from native frames. Sources: `Python/thread_pthread.h`, `Modules/_threadmodule.c`, `Python/ceval_gil.c`,
+//! from native frames. An `RLock` is also known by its memory, and so is its owner: see [`rlock`]. Sources: `Python/thread_pthread.h`, `Modules/_threadmodule.c`, `Python/ceval_gil.c`,
 //! `Python/parking_lot.c`, `Python/lock.c`.
+
+mod rlock;
 
 use super::{
     Runtime, Verdict, Wait,
@@ -56,6 +58,14 @@ impl Runtime for Python {
         let rule =
             rule(calls).or_else(|| waits_for_gil(wait, below.as_ref()).then_some(Rule::Gil))?;
         let address = below.map_or(wait.address, |verdict| verdict.address);
+        let owner = match rule {
+            Rule::Reentrant | Rule::Lock => rlock::owner(wait),
+            _ => None,
+        };
+        if owner.is_some() {
+            let evidence = "the lock of a threading.RLock, which says who owns it";
+            return Some(Verdict::new(Kind::Mutex, NAME, address, evidence).owned(owner));
+        }
         let (kind, evidence) = match rule {
             // A lock in all but name: exactly one thread holds it and must let go.
             Rule::Gil => (Kind::Mutex, "waits for the global interpreter lock"),
