@@ -83,6 +83,24 @@ impl Receiver {
             .collect()
     }
 
+    /// The same without those that only say why.
+    #[must_use]
+    pub fn news(&self, pid: u32) -> Vec<(String, String)> {
+        let mut told = self.told(pid);
+        told.retain(|(change, _)| change != "explained");
+        told
+    }
+
+    /// Whether anything that was posted about process `pid` says why it is held up.
+    #[must_use]
+    pub fn explained(&self, pid: u32) -> bool {
+        let state = lock(&self.state);
+        let of = |document: &Value| {
+            document["incident"]["pid"] == pid && !document["incident"]["explanation"].is_null()
+        };
+        state.documents.iter().any(of)
+    }
+
     /// Connections that were taken and never answered.
     #[must_use]
     pub fn held(&self) -> usize {

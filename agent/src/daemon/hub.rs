@@ -129,7 +129,7 @@ impl Hub {
                 Change::Opened { again: false } | Change::Doubled => true,
                 // The run before may have been killed before it had any.
                 Change::Opened { again: true } => event.incident.snapshots.is_empty(),
-                Change::Refreshed | Change::Resolved => false,
+                Change::Refreshed | Change::Explained | Change::Resolved => false,
             };
             // Whatever else is true of the same lock has the same evidence.
             if is_due && event.incident.held_back != Some(HeldBackBy::SameLock) {

@@ -322,8 +322,13 @@ impl Life {
             .open
             .values_mut()
             .find(|open| open.incident.key == key)?;
+        let change = if explanation.is_some() {
+            Change::Explained
+        } else {
+            Change::Refreshed
+        };
         open.explain(explanation, snapshot, now_ns);
-        Some(open.event(Change::Refreshed))
+        Some(open.event(change))
     }
 }
 

@@ -59,7 +59,7 @@ impl Request {
             Change::Opened { again: true } if !event.incident.snapshots.is_empty() => return None,
             Change::Opened { .. } => Why::Opened,
             Change::Doubled => Why::Doubled,
-            Change::Refreshed | Change::Resolved => return None,
+            Change::Refreshed | Change::Explained | Change::Resolved => return None,
         };
         let incident = event.incident.clone();
         // The last one to have the id.

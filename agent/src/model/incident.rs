@@ -147,6 +147,8 @@ pub enum Change {
     },
     /// It goes on: the heartbeat.
     Refreshed,
+    /// A snapshot has explained it: who holds it up, down to the root.
+    Explained,
     /// Its waiters have doubled since the last snapshot: another one is due.
     Doubled,
     /// It is over.

@@ -86,6 +86,7 @@ impl Forward {
         let change = match event.change {
             Change::Opened { .. } => "opened",
             Change::Refreshed => "refreshed",
+            Change::Explained => "explained",
             Change::Doubled => "doubled",
             Change::Resolved => "resolved",
         };

@@ -76,7 +76,7 @@ fn incidents_outlive_the_detectors() -> Result<()> {
             && incidents[0]["key"] == incident["key"],
         "{incidents:?}"
     );
-    ensure!(receiver.told(pid).len() == 1, "{:?}", receiver.told(pid));
+    ensure!(receiver.news(pid).len() == 1, "{:?}", receiver.told(pid));
     agent.stop()?;
     Ok(())
 }

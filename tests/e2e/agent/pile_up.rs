@@ -84,6 +84,7 @@ fn noticed_while_it_is_small_and_told_once() -> Result<()> {
         let is_over = told.last().is_some_and(|(change, _)| change == "resolved");
         Ok(is_over.then_some(told))
     })?;
+    ensure!(receiver.explained(pid), "nobody was told why");
     let count = |change: &str| told.iter().filter(|(told, _)| told == change).count();
     ensure!(count("opened") == 1 && count("resolved") == 1, "{told:?}");
     ensure!(

@@ -84,7 +84,7 @@ pub fn configuration(name: &str, thresholds: &str) -> String {
         r#"
 [watch]
 tick = "100ms"
-locks = 8192
+locks = 65536
 threads = 16384
 [store]
 min_free_bytes = 0

@@ -251,7 +251,7 @@ fn what_was_found_out_is_kept_and_told() {
         .detectors
         .explained(&key, explained.clone(), Some("a.json".into()))
         .unwrap();
-    assert_eq!(event.change, Change::Refreshed);
+    assert_eq!(event.change, Change::Explained);
     assert_eq!(event.incident.snapshots, ["a.json"]);
     assert_eq!(
         event.incident.text,

@@ -145,7 +145,9 @@ impl Follower {
                     self.alerts += usize::from(incident.held_back.is_none());
                 }
                 Change::Opened { again: true } => prop_assert!(false, "{} was never away", key),
-                Change::Refreshed | Change::Doubled => prop_assert!(known.is_some()),
+                Change::Refreshed | Change::Explained | Change::Doubled => {
+                    prop_assert!(known.is_some())
+                }
                 Change::Resolved => {
                     prop_assert!(known.is_some());
                     self.ends += usize::from(incident.held_back.is_none());

@@ -11,6 +11,8 @@ pub enum What {
     Opened,
     /// Its waiters have doubled.
     Doubled,
+    /// It is known who holds it up, down to the root.
+    Explained,
     /// It still goes on.
     Repeated,
     /// It is over.
@@ -22,6 +24,7 @@ impl What {
         match self {
             Self::Opened => "opened",
             Self::Doubled => "doubled",
+            Self::Explained => "explained",
             Self::Repeated => "repeated",
             Self::Resolved => "resolved",
         }
@@ -32,6 +35,7 @@ impl What {
         match change {
             Change::Opened { again: false } => Self::Opened,
             Change::Doubled => Self::Doubled,
+            Change::Explained => Self::Explained,
             Change::Opened { again: true } | Change::Refreshed => Self::Repeated,
             Change::Resolved => Self::Resolved,
         }
@@ -44,6 +48,7 @@ impl What {
             (_, Self::Resolved) => Self::Resolved,
             (Self::Opened, _) | (_, Self::Opened) => Self::Opened,
             (Self::Doubled, _) | (_, Self::Doubled) => Self::Doubled,
+            (Self::Explained, _) | (_, Self::Explained) => Self::Explained,
             (_, Self::Repeated) => Self::Repeated,
         }
     }
@@ -80,7 +85,7 @@ mod tests {
 
     #[test]
     fn the_newest_state_and_all_that_was_not_told() {
-        use What::{Doubled, Opened, Repeated, Resolved};
+        use What::{Doubled, Explained, Opened, Repeated, Resolved};
         for (older, newer, both) in [
             (Opened, Repeated, Opened),
             (Opened, Doubled, Opened),
@@ -89,6 +94,10 @@ mod tests {
             (Resolved, Repeated, Repeated),
             (Doubled, Repeated, Doubled),
             (Repeated, Doubled, Doubled),
+            (Opened, Explained, Opened),
+            (Explained, Repeated, Explained),
+            (Explained, Doubled, Doubled),
+            (Explained, Resolved, Resolved),
             (Repeated, Resolved, Resolved),
         ] {
             assert_eq!(older.then(newer), both, "{older:?} then {newer:?}");

@@ -92,7 +92,7 @@ impl Own {
             Change::Resolved => {
                 self.open.remove(&incident.key);
             }
-            Change::Refreshed | Change::Doubled => {}
+            Change::Refreshed | Change::Explained | Change::Doubled => {}
         }
     }
 
