@@ -67,7 +67,7 @@ fn usage_errors_are_2_and_say_what_to_pass() {
         ("record --all --bogus", "unexpected argument '--bogus'"),
         (
             "show x --format yaml",
-            "[possible values: table, json, pprof, folded, svg, html, dot]",
+            "[possible values: table, json, pprof, folded, svg, html, dot, text]",
         ),
     ] {
         let (status, stdout, stderr) = run(line);
