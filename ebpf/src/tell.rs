@@ -51,5 +51,8 @@ pub unsafe fn crossing(lock: *mut Lock, slot: u32, waiters: u64, at_ns: u64) {
     };
     if SAMPLES.output::<Crossing>(crossing, FORCE_WAKEUP).is_err() {
         lost(Counter::CrossingsDropped);
+        // Nobody was called, so nobody would ever answer: the next waiter tries again.
+        // SAFETY: as above.
+        unsafe { (*lock).called = 0 };
     }
 }
