@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Frame, Kind, hex, histogram::Bucket};
+use super::{Frame, hex, histogram::Bucket};
 
 /// What `--probe entry` saw.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,12 +22,59 @@ pub struct EntryReport {
     pub order_left_out: u64,
     /// Calls that are wrong, or wrong in all likelihood.
     pub mistakes: Vec<Mistake>,
+    /// Mistakes beyond the bound.
+    pub mistakes_left_out: u64,
     /// What the probes cost the target; null when that is not known.
     pub price: Option<Price>,
 }
 
-/// One lock, with every acquisition counted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a lock is, by the functions that are called with it: exact.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryKind {
+    /// `pthread_mutex_t`, `mtx_t`.
+    Mutex,
+    /// `pthread_rwlock_t`.
+    Rwlock,
+    /// `pthread_spinlock_t`.
+    Spin,
+    /// `pthread_cond_t`, `cnd_t`: nobody holds it.
+    Condvar,
+    /// `sem_t`: nobody holds it.
+    Semaphore,
+    /// `pthread_barrier_t`: nobody holds it.
+    Barrier,
+    /// A lock of functions that the user named.
+    #[default]
+    Named,
+}
+
+impl EntryKind {
+    /// Name as in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mutex => "mutex",
+            Self::Rwlock => "rwlock",
+            Self::Spin => "spin",
+            Self::Condvar => "condvar",
+            Self::Semaphore => "semaphore",
+            Self::Barrier => "barrier",
+            Self::Named => "named",
+        }
+    }
+
+    /// Whether somebody can hold it.
+    #[must_use]
+    pub const fn is_held(self) -> bool {
+        matches!(self, Self::Mutex | Self::Rwlock | Self::Spin | Self::Named)
+    }
+}
+
+/// One lock, with every call counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryLock {
     /// Stable across restarts and machines: see [`crate::runtime::identity`].
     pub id: String,
@@ -36,40 +83,62 @@ pub struct EntryLock {
     /// Address that the program passes to its lock functions.
     #[serde(with = "hex")]
     pub address: u64,
-    /// How many locks at this address were destroyed before: another number is another lock.
+    /// How many locks were seen at this address before: another number is another lock.
     pub generation: u32,
-    /// What the functions that are called with it take: exact.
-    pub kind: Kind,
+    /// What it is.
+    pub kind: EntryKind,
     /// `name` or `name+0x10` for a lock in static storage.
     pub symbol: Option<String>,
     /// Innermost application frame of an acquisition, e.g. `refresh config.c:88`; null when none was sampled.
     pub site: Option<String>,
-    /// Times that it was taken, by readers too; nested ones of a recursive lock are not counted.
+    /// Calls that returned with it, nested ones of a recursive lock included; waits on a condition variable, semaphore or
+    /// barrier that were not in vain.
     pub acquisitions: u64,
-    /// How many of them had to wait.
+    /// Those by readers.
+    pub reads: u64,
+    /// Those by a thread that held it already.
+    pub repeated: u64,
+    /// Those that found it taken, or slept.
     pub contended: u64,
-    /// Tries that did not get it: `trylock` of a lock that is taken, timeouts.
+    /// Returns from a wait on a condition variable, which take the mutex again; not in `acquisitions`.
+    pub reacquired: u64,
+    /// Tries that found it taken.
     pub failed_tries: u64,
-    /// Time that acquisitions took from the call to its return.
+    /// Calls that gave up after their time.
+    pub timeouts: u64,
+    /// Calls that failed otherwise.
+    pub errors: u64,
+    /// Calls that gave it up; posts, signals and broadcasts.
+    pub releases: u64,
+    /// Releases by a thread that was not seen to take it.
+    pub unmatched: u64,
+    /// Signals and broadcasts when nobody waited.
+    pub unheard: u64,
+    /// How long the contended acquisitions took from the call to its return.
     pub wait: Times,
-    /// Time from an acquisition to its release.
+    /// How long it was held each time, by those that let go.
     pub hold: Times,
-    /// The longest of the finished holds; null when none was sampled.
+    /// The longest of the finished holds that was looked at: some that were not may have been longer, by less than twice.
+    /// Null when none was.
     pub longest_hold: Option<LongestHold>,
     /// Who holds it now; null when nobody does, or readers do.
     pub holder: Option<EntryHolder>,
-    /// Readers that hold it now.
-    pub readers: u64,
+    /// Readers that hold it now, or threads that wait on it when it cannot be held.
+    pub users: u64,
+    /// It was destroyed.
+    pub destroyed: bool,
 }
 
 /// Durations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Times {
+    /// How many.
+    pub count: u64,
     /// Their sum in nanoseconds.
     pub total_ns: u64,
     /// The longest in nanoseconds.
     pub max_ns: u64,
-    /// Non-empty buckets, ascending; their counts add up to all that were measured.
+    /// Non-empty buckets, ascending; their counts add up to `count`.
     pub histogram: Vec<Bucket>,
 }
 
@@ -80,10 +149,12 @@ pub struct LongestHold {
     pub held_ns: u64,
     /// The thread that held it.
     pub tid: u32,
-    /// Its name; empty when it is gone.
+    /// Its name.
     pub comm: String,
-    /// Where it let go, innermost first; empty when the stack could not be read.
-    pub frames: Vec<Frame>,
+    /// Where it took it, innermost first; empty when the stack could not be read.
+    pub acquired_frames: Vec<Frame>,
+    /// Where it let go.
+    pub released_frames: Vec<Frame>,
 }
 
 /// Who holds a lock, from its own calls: exact.
@@ -95,6 +166,8 @@ pub struct EntryHolder {
     pub comm: String,
     /// For how long it has held it, in nanoseconds.
     pub since_ns: u64,
+    /// Where it took it, innermost first; empty when the stack could not be read.
+    pub frames: Vec<Frame>,
 }
 
 /// How a lock is held.
@@ -137,10 +210,14 @@ pub struct OrderEdge {
     pub acquired_mode: Mode,
     /// It was taken by a call that never waits (`trylock`): such an edge is in no circle.
     pub trylock: bool,
+    /// It was taken by a call that gives up after a time: a circle that it closes comes undone then.
+    pub timed: bool,
     /// How often.
     pub count: u64,
-    /// Threads that were seen doing so, at most 8.
+    /// Threads that were seen doing so.
     pub threads: Vec<OrderThread>,
+    /// There were more than those.
+    pub more_threads: bool,
     /// Locks that were held besides, each time: a circle whose edges share one is harmless.
     pub gates: Vec<OrderLock>,
     /// Where `held` was taken, innermost first; empty when the stack could not be read.
@@ -165,7 +242,7 @@ pub struct PotentialDeadlock {
     pub edges: Vec<OrderEdge>,
     /// How often the rarest of the edges was seen.
     pub count: u64,
-    /// Threads that were seen on its edges.
+    /// Threads that were seen on its edges, at least.
     pub threads: u64,
     /// Circles of other locks that are closed at the same places of the code.
     pub alike: u64,
@@ -204,10 +281,6 @@ pub enum MistakeKind {
     HeldAcrossFork,
     /// A thread ended with a lock that it held.
     HeldAtThreadExit,
-    /// A thread let go of a lock that another one holds.
-    ReleasedByOther,
-    /// A lock was destroyed while it was held.
-    DestroyedWhileHeld,
 }
 
 impl MistakeKind {
@@ -219,8 +292,6 @@ impl MistakeKind {
             Self::LostWakeupSuspect => "lost_wakeup_suspect",
             Self::HeldAcrossFork => "held_across_fork",
             Self::HeldAtThreadExit => "held_at_thread_exit",
-            Self::ReleasedByOther => "released_by_other",
-            Self::DestroyedWhileHeld => "destroyed_while_held",
         }
     }
 }
@@ -232,18 +303,20 @@ pub struct Mistake {
     pub kind: MistakeKind,
     /// Process id.
     pub pid: u32,
-    /// The thread that was first seen making it.
+    /// The thread that was first seen making it; the one that waits for a signal that was given too early.
     pub tid: u32,
     /// Its name; empty when it is gone.
     pub comm: String,
-    /// The lock that it is about; a condition variable's own for waits and signals.
+    /// The lock that is held, or the condition variable that is waited on in vain.
     pub lock: OrderLock,
-    /// The lock that is held meanwhile; null where there is no second one.
-    pub held: Option<OrderLock>,
-    /// How often it was seen.
+    /// The condition variable that is waited on with `lock` held; null for other mistakes.
+    pub condvar: Option<OrderLock>,
+    /// How often it was seen at the same place, with the same locks.
     pub count: u64,
-    /// Where, innermost first; empty when the stack could not be read.
+    /// Where, innermost first; empty when the stack could not be read, and for the end of a thread.
     pub frames: Vec<Frame>,
+    /// Where `lock` was taken, or where the signal was given that nobody heard; empty when that was not sampled.
+    pub cause_frames: Vec<Frame>,
     /// All of this in one sentence.
     pub text: String,
 }
