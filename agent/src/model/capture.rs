@@ -42,5 +42,5 @@ pub struct Capture {
     pub go: Vec<GoProcess>,
     /// What probes on every lock and unlock saw; null when they were not asked for.
     #[serde(default)]
-    pub entry: Option<EntryReport>,
+    pub entry: Option<Box<EntryReport>>,
 }

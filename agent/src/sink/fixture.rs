@@ -1,5 +1,7 @@
 //! Documents that the tests of all sinks show.
 
+pub mod entry;
+
 use std::collections::BTreeMap;
 
 use crate::model::{

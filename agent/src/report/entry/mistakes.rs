@@ -101,8 +101,12 @@ fn describe(facts: &Facts<'_>, names: &mut Names<'_>, now_ns: u64) -> Option<ent
     let frames = names.frames(facts.space, facts.stack);
     let cause_frames = names.frames(facts.space, facts.cause);
     let at = |frames| names::place(frames).map_or(String::new(), |place| format!(" at {place}"));
+    let called = match comm.as_str() {
+        "" => "a thread that is gone",
+        comm => comm,
+    };
     let (who, here, cause) = (
-        format!("{comm} ({})", facts.tid),
+        format!("{called} ({})", facts.tid),
         at(&frames),
         at(&cause_frames),
     );
