@@ -24,7 +24,7 @@ pub fn is_waited_on(kind: u32) -> bool {
 /// The call begins.
 #[inline(always)]
 pub fn begin(thread: &mut Thread, call: &Call) {
-    let look = look(thread, call.address, call.regs.sp);
+    let look = look(thread, call);
     if look.nested {
         return;
     }

@@ -5,7 +5,6 @@ use holdup_abi::{
         EVENT_UNHEARD, EVENT_WAIT_HOLDING, FREE, KIND_CONDVAR, KIND_MUTEX, MODE_AFTER_WAIT, Thread,
         call::KIND_SHIFT,
     },
-    lock::NO_SLOT,
 };
 
 use super::{
@@ -24,7 +23,7 @@ use crate::{
 /// A wait begins, whose mutex is `mutex`.
 #[inline(always)]
 pub fn begin(thread: &mut Thread, call: &Call, mutex: u64) {
-    let look = look(thread, call.address, call.regs.sp);
+    let look = look(thread, call);
     if look.nested {
         return;
     }

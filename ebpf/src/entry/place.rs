@@ -93,21 +93,29 @@ pub struct Look {
     pub free: u32,
 }
 
-/// Looks for `address`. A call that was left without a return (by a `longjmp`) is cleared away: its frame is gone when
-/// another call is made from further up the stack.
+/// Looks for the lock of `call`. A call that was left without a return (by a `longjmp`) is cleared away: its frame is gone
+/// when another call is made from further up the stack, or the same one again from the same frame. Another one from the same
+/// frame is a part of it that the compiler has made a jump.
 #[inline(always)]
-pub fn look(thread: &mut Thread, address: u64, frame: u64) -> Look {
+pub fn look(thread: &mut Thread, call: &Call) -> Look {
     let mut look = Look { nested: false, held: NONE, free: NONE };
+    let asks = matches!(call.what & call::ACTION, call::ACQUIRE | call::WAIT);
     for index in 0..NONE {
         let place = at(thread, index);
-        if place.state == ASKED && place.frame < frame {
-            lost(Counter::EntryReturnsMissed);
-            super::ask::leave(place);
+        if place.state == ASKED {
+            let jumped = asks && place.frame == call.regs.sp && place.call != call.what;
+            if place.frame > call.regs.sp || jumped {
+                if place.address == call.address || place.mutex == call.address {
+                    look.nested = true;
+                }
+            } else {
+                lost(Counter::EntryReturnsMissed);
+                super::ask::leave(place);
+            }
         }
         match place.state {
             FREE => look.free = index,
-            ASKED if place.address == address || place.mutex == address => look.nested = true,
-            HELD if place.address == address => look.held = index,
+            HELD if place.address == call.address => look.held = index,
             _ => {}
         }
     }

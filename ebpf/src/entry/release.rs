@@ -12,7 +12,7 @@ use crate::count::{Counter, add, lost};
 /// An unlock begins.
 #[inline(always)]
 pub fn begin(thread: &mut Thread, call: &Call) {
-    let look = look(thread, call.address, call.regs.sp);
+    let look = look(thread, call);
     if look.nested {
         return;
     }
