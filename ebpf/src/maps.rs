@@ -134,3 +134,7 @@ pub static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(MAX_TARGETS, 0
 /// What the agent tells the task iterator before a run: see [`holdup_abi::config::CONTROL_ADOPT`] and the following.
 #[map]
 pub static CONTROL: Array<u64> = Array::with_max_entries(CONTROL_COUNT, 0);
+
+/// Hits of uprobes by what they cost: see [`holdup_abi::uprobe::PRICES`]. 8 B per price and processor.
+#[map]
+pub static HITS: PerCpuArray<u64> = PerCpuArray::with_max_entries(holdup_abi::uprobe::PRICES, 0);
