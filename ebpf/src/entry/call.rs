@@ -1,19 +1,13 @@
 //! The uprobes.
 
 use aya_ebpf::{
-    EbpfContext as _,
-    helpers::{bpf_get_current_pid_tgid, generated::bpf_get_attach_cookie},
+    helpers::bpf_get_current_pid_tgid,
     macros::{uprobe, uretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
-use holdup_abi::{
-    entry::{
-        ASKED, Thread,
-        call::{
-            ACQUIRE, ACTION, ARGUMENT_SHIFT, DESTROY, FORK, POST, RELEASE, SIGNAL, WAIT,
-        },
-    },
-    uprobe::Cookie,
+use holdup_abi::entry::{
+    ASKED, Thread,
+    call::{ACQUIRE, ACTION, ARGUMENT_SHIFT, DESTROY, FORK, POST, RELEASE, SIGNAL, WAIT},
 };
 
 use super::{
@@ -21,14 +15,13 @@ use super::{
     place::{self, Call, NONE, at, now_ns},
     release,
 };
-use crate::maps::ENTRY_THREADS;
+use crate::{hit::hit, maps::ENTRY_THREADS};
 
 /// A lock function is called.
 #[uprobe]
 pub fn entry_call(context: ProbeContext) -> u32 {
     let now_ns = now_ns();
-    // SAFETY: the program's own context.
-    let cookie = Cookie::unpack(unsafe { bpf_get_attach_cookie(context.as_ptr()) });
+    let cookie = hit(&context);
     let what = cookie.own;
     let call = Call {
         what,
@@ -58,6 +51,7 @@ pub fn entry_call(context: ProbeContext) -> u32 {
 /// A lock function has returned.
 #[uretprobe]
 pub fn entry_return(context: RetProbeContext) -> u32 {
+    hit(&context);
     let tid = bpf_get_current_pid_tgid() as u32;
     let Some(thread) = ENTRY_THREADS.get_ptr_mut(tid) else {
         return 0;

@@ -1,10 +1,8 @@
 //! Condition variables: a wait gives its mutex up and takes it again.
 
-use holdup_abi::{
-    entry::{
-        EVENT_UNHEARD, EVENT_WAIT_HOLDING, FREE, KIND_CONDVAR, KIND_MUTEX, MODE_AFTER_WAIT, Thread,
-        call::KIND_SHIFT,
-    },
+use holdup_abi::entry::{
+    EVENT_UNHEARD, EVENT_WAIT_HOLDING, FREE, KIND_CONDVAR, KIND_MUTEX, MODE_AFTER_WAIT, Thread,
+    call::KIND_SHIFT,
 };
 
 use super::{
@@ -65,11 +63,14 @@ fn holding(thread: &mut Thread, call: &Call, condvar: u32) {
             // SAFETY: a live array element.
             && unsafe { lock::first(lock, EVENT_WAIT_HOLDING) }
         {
-            event::send(thread, &Told {
-                held: index,
-                other: condvar,
-                ..Told::of(EVENT_WAIT_HOLDING, call)
-            });
+            event::send(
+                thread,
+                &Told {
+                    held: index,
+                    other: condvar,
+                    ..Told::of(EVENT_WAIT_HOLDING, call)
+                },
+            );
         }
     }
 }
@@ -137,9 +138,12 @@ pub fn signal(thread: &mut Thread, call: &Call) {
         }
     };
     if tell {
-        event::send(thread, &Told {
-            other: slot,
-            ..Told::of(EVENT_UNHEARD, call)
-        });
+        event::send(
+            thread,
+            &Told {
+                other: slot,
+                ..Told::of(EVENT_UNHEARD, call)
+            },
+        );
     }
 }

@@ -1,6 +1,10 @@
 //! Registers of a probed call, straight from the program's context.
 
-use aya_ebpf::{EbpfContext as _, helpers::generated::bpf_probe_read_user, programs::{ProbeContext, RetProbeContext}};
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::generated::bpf_probe_read_user,
+    programs::{ProbeContext, RetProbeContext},
+};
 use core::ffi::c_void;
 use holdup_abi::record::Regs;
 

@@ -59,7 +59,12 @@ fn count(thread: &mut Thread, key: &EdgeKey, held: u32, asked: u32, tid: u32) {
         unsafe { add(&raw mut (*edge).count, 1) };
         return;
     }
-    let edge = Edge { count: 1, first_ns: now_ns(), tid, padding: 0 };
+    let edge = Edge {
+        count: 1,
+        first_ns: now_ns(),
+        tid,
+        padding: 0,
+    };
     if ENTRY_EDGES.insert(key, &edge, NOEXIST).is_err() {
         match ENTRY_EDGES.get_ptr_mut(key) {
             // Another processor was first.
@@ -70,14 +75,17 @@ fn count(thread: &mut Thread, key: &EdgeKey, held: u32, asked: u32, tid: u32) {
         return;
     }
     let regs = at(thread, asked).regs;
-    event::send(thread, &Told {
-        what: EVENT_EDGE,
-        held,
-        other: key.asked,
-        tid,
-        now_ns: edge.first_ns,
-        held_ns: 0,
-        regs,
-        edge: *key,
-    });
+    event::send(
+        thread,
+        &Told {
+            what: EVENT_EDGE,
+            held,
+            other: key.asked,
+            tid,
+            now_ns: edge.first_ns,
+            held_ns: 0,
+            regs,
+            edge: *key,
+        },
+    );
 }

@@ -103,7 +103,12 @@ unsafe fn fill(event: *mut Event, thread: &mut Thread, told: &Told) {
         bpf_get_current_comm((&raw mut (*event).comm).cast(), 16);
         (*event).held = NO_SLOT;
         (*event).held_bytes = 0;
-        (*event).held_regs = Regs { pc: 0, sp: 0, fp: 0, lr: 0 };
+        (*event).held_regs = Regs {
+            pc: 0,
+            sp: 0,
+            fp: 0,
+            lr: 0,
+        };
         if told.held != NONE {
             let place = at(thread, told.held);
             (*event).held = place.slot;
@@ -118,10 +123,16 @@ unsafe fn fill(event: *mut Event, thread: &mut Thread, told: &Told) {
         let mut members = 0;
         for index in 0..NONE {
             let place = at(thread, index);
-            let mut member = Member { slot: NO_SLOT, mode: 0 };
+            let mut member = Member {
+                slot: NO_SLOT,
+                mode: 0,
+            };
             // The one that is being released is not in the lock's own books any more.
             if index == told.held || is_valid(place, told.tid) {
-                member = Member { slot: place.slot, mode: place.mode };
+                member = Member {
+                    slot: place.slot,
+                    mode: place.mode,
+                };
                 members += 1;
             }
             (*event).set[index as usize] = member;

@@ -36,10 +36,13 @@ pub fn fork(thread: &mut Thread, call: &Call) {
             // SAFETY: a live array element.
             && unsafe { lock::first(lock, EVENT_FORK_HOLDING) }
         {
-            event::send(thread, &Told {
-                held: index,
-                ..Told::of(EVENT_FORK_HOLDING, call)
-            });
+            event::send(
+                thread,
+                &Told {
+                    held: index,
+                    ..Told::of(EVENT_FORK_HOLDING, call)
+                },
+            );
         }
     }
 }
@@ -69,16 +72,24 @@ fn gone(thread: &mut Thread, tid: u32, alone: bool) {
             ask::leave(place);
         } else if alone && is_valid(place, tid) {
             let held_ns = now_ns.saturating_sub(place.since_ns);
-            event::send(thread, &Told {
-                what: EVENT_EXIT_HOLDING,
-                held: index,
-                other: NO_SLOT,
-                tid,
-                now_ns,
-                held_ns,
-                regs: Regs { pc: 0, sp: 0, fp: 0, lr: 0 },
-                edge: Told::NO_EDGE,
-            });
+            event::send(
+                thread,
+                &Told {
+                    what: EVENT_EXIT_HOLDING,
+                    held: index,
+                    other: NO_SLOT,
+                    tid,
+                    now_ns,
+                    held_ns,
+                    regs: Regs {
+                        pc: 0,
+                        sp: 0,
+                        fp: 0,
+                        lr: 0,
+                    },
+                    edge: Told::NO_EDGE,
+                },
+            );
         }
     }
 }

@@ -14,7 +14,11 @@ use crate::{
 
 #[inline(always)]
 fn key(thread: &Thread, address: u64) -> LockKey {
-    LockKey { address, tgid: thread.tgid, generation: thread.generation }
+    LockKey {
+        address,
+        tgid: thread.tgid,
+        generation: thread.generation,
+    }
 }
 
 #[inline(always)]
@@ -57,7 +61,13 @@ fn create(key: &LockKey, kind: u32) -> u32 {
     // Another processor was first, or the hash is full: give the slot back.
     if let Some(lock) = ENTRY_LOCKS.get_ptr_mut(slot) {
         // SAFETY: as above.
-        unsafe { (*lock).key = LockKey { address: 0, tgid: 0, generation: 0 } };
+        unsafe {
+            (*lock).key = LockKey {
+                address: 0,
+                tgid: 0,
+                generation: 0,
+            }
+        };
     }
     if ENTRY_FREE.push(&slot, 0).is_err() {
         lost(Counter::Internal);

@@ -1,9 +1,14 @@
 //! The locks of one thread: what it holds and what it asks for.
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::{bpf_ktime_get_ns, bpf_probe_read_user}};
+use aya_ebpf::helpers::{
+    bpf_get_current_pid_tgid,
+    generated::{bpf_ktime_get_ns, bpf_probe_read_user},
+};
 use core::ffi::c_void;
 use holdup_abi::{
-    entry::{ASKED, FREE, HELD, KIND_RWLOCK, MAX_HELD, MODE_READ, PIECE_BYTES, Place, Thread, call},
+    entry::{
+        ASKED, FREE, HELD, KIND_RWLOCK, MAX_HELD, MODE_READ, PIECE_BYTES, Place, Thread, call,
+    },
     lock::NO_SLOT,
     record::Regs,
 };
@@ -98,7 +103,11 @@ pub struct Look {
 /// frame is a part of it that the compiler has made a jump.
 #[inline(always)]
 pub fn look(thread: &mut Thread, call: &Call) -> Look {
-    let mut look = Look { nested: false, held: NONE, free: NONE };
+    let mut look = Look {
+        nested: false,
+        held: NONE,
+        free: NONE,
+    };
     let asks = matches!(call.what & call::ACTION, call::ACQUIRE | call::WAIT);
     for index in 0..NONE {
         let place = at(thread, index);

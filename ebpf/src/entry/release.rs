@@ -53,11 +53,14 @@ pub fn end(thread: &mut Thread, index: u32, call: &Call) {
         lock::held(lock, held_ns)
     };
     if told {
-        event::send(thread, &Told {
-            held: index,
-            held_ns,
-            ..Told::of(EVENT_LONG_HOLD, call)
-        });
+        event::send(
+            thread,
+            &Told {
+                held: index,
+                held_ns,
+                ..Told::of(EVENT_LONG_HOLD, call)
+            },
+        );
     }
     at(thread, index).state = FREE;
 }
