@@ -9,6 +9,7 @@
 
 mod blame;
 mod count;
+mod entry;
 mod filter;
 mod hold;
 mod lock;
@@ -22,6 +23,8 @@ mod tell;
 mod thread;
 mod wait;
 mod wake;
+
+mod hit;
 
 /// The verifier rejects the loop, so no program that can panic gets loaded.
 #[panic_handler]

@@ -10,3 +10,4 @@ pub mod feature;
 pub mod object;
 pub mod plan;
 pub mod table;
+pub mod uprobe;

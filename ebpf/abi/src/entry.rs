@@ -106,6 +106,10 @@ pub struct Lock {
     pub hold_max_ns: u64,
     /// Holds from this length on are worth an [`Event`], in nanoseconds.
     pub report_hold_ns: u64,
+    /// Bit `1 << EVENT_*`: such a mistake with this lock was told. The agent is told once.
+    pub told: u32,
+    /// 0.
+    pub padding: u32,
     /// Contended acquisitions by duration of the call, in the buckets of [`crate::lock::bucket`]. Their number is
     /// `contended`.
     pub wait_histogram: [u64; BUCKETS],
@@ -147,6 +151,8 @@ impl Lock {
         hold_total_ns: 0,
         hold_max_ns: 0,
         report_hold_ns: 0,
+        told: 0,
+        padding: 0,
         wait_histogram: [0; BUCKETS],
         hold_histogram: [0; BUCKETS],
     };
@@ -185,7 +191,7 @@ pub struct Place {
     pub call: u32,
     /// How often the thread had gone to sleep when the call began, low bits.
     pub sleeps: u32,
-    /// 1: another thread held it when the call began.
+    /// 1: another thread held it when the call began. Of a wait on a condition variable: the thread held the mutex.
     pub taken: u32,
     /// Bytes of `stack` that could be read.
     pub stack_bytes: u32,
@@ -280,7 +286,7 @@ pub const EVENT_EDGE: u32 = 1;
 pub const EVENT_LONG_HOLD: u32 = 2;
 /// A wait on condition variable `other` began while `held`, which is not its mutex, is held.
 pub const EVENT_WAIT_HOLDING: u32 = 3;
-/// `other`, a condition variable, was signalled and nobody waited on it. Told for the first, second, fourth, ... time.
+/// `other`, a condition variable, was signalled and nobody waited on it. Told once.
 pub const EVENT_UNHEARD: u32 = 4;
 /// A process forks while `held` is held.
 pub const EVENT_FORK_HOLDING: u32 = 5;
@@ -342,7 +348,7 @@ pub struct Event {
 }
 
 const _: () = assert!(size_of::<Place>() == 96 + PIECE_BYTES && size_of::<EdgeKey>() == 24);
-const _: () = assert!(size_of::<Lock>() == 208 + 16 * BUCKETS && size_of::<Edge>() == 24);
+const _: () = assert!(size_of::<Lock>() == 216 + 16 * BUCKETS && size_of::<Edge>() == 24);
 const _: () = assert!(size_of::<Event>() == 224 + PIECE_BYTES + STACK_BYTES);
 
 /// What a probed function does, packed into the owner's 32 bits of the attach cookie. 0 is no call.
@@ -381,8 +387,4 @@ pub mod call {
     pub const RESULT_THRD: u32 = 2;
     /// Nothing: it was got.
     pub const RESULT_NONE: u32 = 3;
-
-    /// Bit: the function calls another one of those that are probed, for the same lock; what happens until it returns belongs
-    /// to it. Its return is probed.
-    pub const BRACKETS: u32 = 1 << 20;
 }
