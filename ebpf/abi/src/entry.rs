@@ -262,7 +262,10 @@ pub struct EdgeKey {
     pub set: u64,
 }
 
-/// How often it happened.
+/// Threads of an edge that are known by their ids besides the first.
+pub const OTHERS: usize = 3;
+
+/// How often it happened, and to whom.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Edge {
@@ -272,6 +275,10 @@ pub struct Edge {
     pub first_ns: u64,
     /// Thread of the first.
     pub tid: u32,
+    /// Other threads, 0 = none. Of two processors that race for a place one tries again with its next call.
+    pub others: [u32; OTHERS],
+    /// 1: there were more threads than those.
+    pub more: u32,
     /// 0.
     pub padding: u32,
 }
@@ -348,7 +355,7 @@ pub struct Event {
 }
 
 const _: () = assert!(size_of::<Place>() == 96 + PIECE_BYTES && size_of::<EdgeKey>() == 24);
-const _: () = assert!(size_of::<Lock>() == 216 + 16 * BUCKETS && size_of::<Edge>() == 24);
+const _: () = assert!(size_of::<Lock>() == 216 + 16 * BUCKETS && size_of::<Edge>() == 40);
 const _: () = assert!(size_of::<Event>() == 224 + PIECE_BYTES + STACK_BYTES);
 
 /// What a probed function does, packed into the owner's 32 bits of the attach cookie. 0 is no call.

@@ -1,6 +1,6 @@
 //! Pairs of locks: one is asked for while the other is held.
 
-use holdup_abi::entry::{EVENT_EDGE, Edge, EdgeKey, Thread};
+use holdup_abi::entry::{EVENT_EDGE, Edge, EdgeKey, OTHERS, Thread};
 
 use super::{
     event::{self, Told},
@@ -56,20 +56,22 @@ fn mix(slot: u32, mode: u32) -> u64 {
 fn count(thread: &mut Thread, key: &EdgeKey, held: u32, asked: u32, tid: u32) {
     if let Some(edge) = ENTRY_EDGES.get_ptr_mut(key) {
         // SAFETY: a live map value; entries are never removed.
-        unsafe { add(&raw mut (*edge).count, 1) };
+        unsafe { again(edge, tid) };
         return;
     }
     let edge = Edge {
         count: 1,
         first_ns: now_ns(),
         tid,
+        others: [0; OTHERS],
+        more: 0,
         padding: 0,
     };
     if ENTRY_EDGES.insert(key, &edge, NOEXIST).is_err() {
         match ENTRY_EDGES.get_ptr_mut(key) {
             // Another processor was first.
             // SAFETY: as above.
-            Some(edge) => unsafe { add(&raw mut (*edge).count, 1) },
+            Some(edge) => unsafe { again(edge, tid) },
             None => lost(Counter::EntryEdgesFull),
         }
         return;
@@ -88,4 +90,30 @@ fn count(thread: &mut Thread, key: &EdgeKey, held: u32, asked: u32, tid: u32) {
             edge: *key,
         },
     );
+}
+
+/// Counts an edge that is known, and its thread if that is new: one thread alone cannot wait for itself.
+///
+/// # Safety
+/// `edge` is a live map value.
+#[inline(always)]
+unsafe fn again(edge: *mut Edge, tid: u32) {
+    // SAFETY: the caller's promise; other processors store whole words.
+    unsafe {
+        add(&raw mut (*edge).count, 1);
+        if (*edge).tid == tid || (*edge).more != 0 {
+            return;
+        }
+        for other in 0..OTHERS {
+            let known = (*edge).others[other];
+            if known == tid {
+                return;
+            }
+            if known == 0 {
+                (*edge).others[other] = tid;
+                return;
+            }
+        }
+        (*edge).more = 1;
+    }
 }
