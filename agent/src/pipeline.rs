@@ -6,6 +6,7 @@ use std::{
     future::Future,
     io,
     os::fd::{AsFd as _, OwnedFd},
+    path::Path,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -21,10 +22,20 @@ use tokio::{
 use crate::{
     ingest::{
         census,
+        clock::monotonic_ns,
+        entry::{self, EntryData},
         plane::{Plane, PlaneError},
     },
     model::{Capture, Snapshot, plan::PlanEntry, plan::Status},
-    probe::{config, feature::Features, object::Capacity, plan::Wanted, uprobe::asked::Probes},
+    probe::{
+        config,
+        entry::Entry,
+        feature::Features,
+        object::{self, Capacity},
+        plan::Wanted,
+        uprobe::asked::Probes,
+    },
+    proc::memory::Copied,
     report::{self, budget::Budget, capture, engine::Engine, snapshot::Seen},
 };
 
@@ -108,6 +119,9 @@ pub struct Progress {
 pub struct Recording {
     plane: Plane,
     engine: Engine,
+    /// Whose calls of lock functions are followed, if asked for.
+    entry: Option<Entry>,
+    capacity: Capacity,
     /// The kernel side adds processes to the set of targets.
     targets_grow: bool,
     started: Instant,
@@ -125,13 +139,18 @@ impl Recording {
             follow_forks: config.follow_forks == 1,
             uprobes: options.probes.any(),
         };
-        let mut plane = Plane::attach(
-            &config,
-            options.capacity,
-            features,
-            wanted,
-            options.watch.pids(),
-        )?;
+        let capacity = Capacity {
+            entry: options.probes.entry,
+            ..options.capacity
+        };
+        let pids = options.watch.pids();
+        let mut plane = Plane::attach(&config, capacity, features, wanted, pids)?;
+        let mut entry = None;
+        if options.probes.entry {
+            let mut new = Entry::new(&mut plane, &options.probes)?;
+            pids.iter().for_each(|&pid| new.look(&mut plane, pid));
+            entry = Some(new);
+        }
         // Loading the programs takes a while, in which nothing is seen.
         let (started, started_at) = (Instant::now(), SystemTime::now());
         let mut engine = Engine::sampling(config.sample_interval_ns);
@@ -141,10 +160,36 @@ impl Recording {
         Ok(Self {
             plane,
             engine,
+            entry,
+            capacity,
             targets_grow: config.follow_forks == 1,
             started,
             started_at,
         })
+    }
+
+    /// The watched process `pid` is about to execute `program`: what that will load is probed at once, where it matters.
+    pub fn expect(&mut self, pid: u32, program: &Path) {
+        let Self { plane, entry, .. } = self;
+        if let Some(entry) = entry {
+            let library_path = std::env::var_os("LD_LIBRARY_PATH");
+            entry.expect(plane, pid, program, library_path.as_deref());
+        }
+    }
+
+    /// Calls of lock functions until now; `None` when they were not asked for.
+    ///
+    /// # Errors
+    /// A table cannot be read.
+    pub fn entry_data(&mut self) -> Result<Option<EntryData>, PlaneError> {
+        if self.entry.is_none() {
+            return Ok(None);
+        }
+        self.drain(LAST_TURN);
+        let Engine { entry, symbols, .. } = &mut self.engine;
+        let slots = object::entry_locks(self.capacity) as usize;
+        let mut unwind = |space, regs, memory: &Copied<'_>| symbols.unwind(space, regs, memory);
+        entry::read(self.plane.object(), slots, entry, &mut unwind).map(Some)
     }
 
     /// Takes in samples until `until` is ready; calls `progress` now and then, with a function that adds up what there
@@ -171,6 +216,7 @@ impl Recording {
                 () = &mut until => break,
                 _ = ticks.tick() => {
                     progress(&|| self.progress());
+                    self.follow()?;
                     turns = turns.wrapping_add(1);
                     if turns.is_multiple_of(TICKS_PER_PRUNING) {
                         self.prune()?;
@@ -193,6 +239,21 @@ impl Recording {
                 break;
             }
         }
+    }
+
+    /// Probes what the followed processes have loaded meanwhile, and processes that have joined them.
+    fn follow(&mut self) -> io::Result<()> {
+        let Self { plane, entry, .. } = self;
+        if let Some(entry) = entry {
+            let more = if self.targets_grow {
+                plane.targets().map_err(io::Error::other)?
+            } else {
+                Vec::new()
+            };
+            let proc = crate::proc::process::Proc::default();
+            entry.look_again(plane, &more, |pid| proc.exists(pid));
+        }
+        Ok(())
     }
 
     fn prune(&mut self) -> io::Result<()> {
@@ -225,7 +286,13 @@ impl Recording {
     /// A table cannot be read.
     pub fn finish(&mut self) -> Result<Capture, PlaneError> {
         let duration = self.started.elapsed();
-        capture::build(&mut self.plane, &mut self.engine, self.started_at, duration)
+        let entry = self.entry_data()?.map(|data| (data, monotonic_ns()));
+        let Self { plane, engine, .. } = self;
+        let mut capture = capture::build(plane, engine, self.started_at, duration)?;
+        if let Some((data, now_ns)) = entry {
+            report::entry::add(&mut capture, &data, engine, None, now_ns);
+        }
+        Ok(capture)
     }
 }
 

@@ -157,6 +157,7 @@ pub static ENTRY_THREADS: HashMap<u32, entry::Thread> = HashMap::with_max_entrie
 /// `entry_edges_full` grows.
 #[map]
 pub static ENTRY_EDGES: HashMap<entry::EdgeKey, entry::Edge> = HashMap::with_max_entries(32_768, 0);
+
 /// Hits of uprobes by what they cost: see [`holdup_abi::uprobe::PRICES`]. 8 B per price and processor.
 #[map]
 pub static HITS: PerCpuArray<u64> = PerCpuArray::with_max_entries(holdup_abi::uprobe::PRICES, 0);

@@ -53,6 +53,9 @@ pub fn run(config: &RecordConfig) -> Result<Exit, Error> {
         probes: config.probes.clone(),
     };
     let mut recording = Recording::start(&features, &options).map_err(watch::plane_error)?;
+    if let Some(child) = &child {
+        recording.expect(child.pid(), child.program());
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -77,6 +80,7 @@ pub const fn capacity(limits: &Limits) -> Capacity {
         locks: max_locks,
         threads: max_threads,
         ring_bytes,
+        entry: false,
     }
 }
 

@@ -2,13 +2,9 @@
 
 use aya_ebpf::{
     EbpfContext as _,
-    helpers::generated::bpf_probe_read_user,
     programs::{ProbeContext, RetProbeContext},
 };
-use core::ffi::c_void;
 use holdup_abi::record::Regs;
-
-use crate::count::{Counter, lost};
 
 #[cfg(bpf_target_arch = "x86_64")]
 mod arch {
@@ -68,6 +64,10 @@ pub fn caller(context: &ProbeContext, pushed: u8) -> Regs {
 #[cfg(bpf_target_arch = "x86_64")]
 #[inline(always)]
 fn return_address(at: u64) -> u64 {
+    use crate::count::{Counter, lost};
+    use aya_ebpf::helpers::generated::bpf_probe_read_user;
+    use core::ffi::c_void;
+
     let mut address = 1u64;
     // SAFETY: the destination is 8 bytes long; the helper checks the source.
     let failed = unsafe { bpf_probe_read_user((&raw mut address).cast(), 8, at as *const c_void) };

@@ -250,11 +250,17 @@ impl Entry {
             let held = deadlock.edges.iter().map(|edge| &edge.held);
             let taken = deadlock.edges.iter().map(|edge| &edge.acquired);
             ensure!(
-                held.cycle().skip(1).zip(taken).all(|(held, taken)| held == taken),
+                held.cycle()
+                    .skip(1)
+                    .zip(taken)
+                    .all(|(held, taken)| held == taken),
                 "no circle: {deadlock:?}"
             );
             ensure!(
-                deadlock.edges.iter().all(|edge| !edge.trylock && edge.count >= deadlock.count),
+                deadlock
+                    .edges
+                    .iter()
+                    .all(|edge| !edge.trylock && edge.count >= deadlock.count),
                 "{deadlock:?}"
             );
         }

@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 pub use entry::{
-    Entry, EntryHolder, EntryLock, LongestHold, Mistake, OrderCheck, OrderEdge, OrderLock, PotentialDeadlock, Times,
+    Entry, EntryHolder, EntryLock, LongestHold, Mistake, OrderCheck, OrderEdge, OrderLock,
+    PotentialDeadlock, Times,
 };
 pub use explanation::{Deadlock, Explanation, Node, RootBlocker};
 pub use go::{GoProcess, Goroutines, Group};

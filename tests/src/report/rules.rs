@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Bucket, Capture, Entry, Frame, GoProcess, Lock, Probe, Process, Snapshot, explanation};
+use super::{
+    Bucket, Capture, Entry, Frame, GoProcess, Lock, Probe, Process, Snapshot, explanation,
+};
 
 const KINDS: &[&str] = &[
     "mutex",

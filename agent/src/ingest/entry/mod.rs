@@ -1,9 +1,16 @@
 //! What `--probe entry` has recorded, as plain values: locks, pairs of locks, what threads hold now, and mistakes.
 
+mod gather;
+mod read;
+
 use std::{collections::BTreeMap, rc::Rc};
 
 use holdup_abi::entry::{Lock, MODE_AFTER_WAIT, MODE_READ, MODE_TIMED, MODE_TRY};
 
+pub use self::{
+    gather::{Gather, Unwind, decode},
+    read::read,
+};
 use crate::{model::RawFrame, symbol::Space};
 
 /// Call path of an acquisition or another call, innermost frame first: the caller of the lock function comes first. Empty
@@ -24,6 +31,8 @@ pub struct EntryData {
     pub now: Vec<Now>,
     /// Mistakes, in the order in which they were made.
     pub mistakes: Vec<Mistake>,
+    /// Events that there was no room for in user space: stacks of edges and holds, and mistakes.
+    pub dropped: u64,
 }
 
 /// How a lock is held or asked for.
@@ -78,6 +87,10 @@ pub struct Edge {
     pub first_ns: u64,
     /// Thread of the first.
     pub tid: u32,
+    /// Other threads that did so.
+    pub others: Vec<u32>,
+    /// There were more than those.
+    pub more: bool,
     /// All locks that the thread held, `held` included. `None` when its record was lost: nothing is known of gates then.
     pub set: Option<Vec<Held>>,
     /// Name of the thread of the first; empty when its record was lost.

@@ -7,11 +7,13 @@ mod order;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+
 use self::names::Names;
 use super::engine::Engine;
 use crate::{
     ingest::entry::EntryData,
-    model::{EntryReport, entry::Price},
+    model::{Capture, EntryReport, entry::Price},
 };
 
 /// Locks described; more are counted.
@@ -20,6 +22,25 @@ const MAX_LOCKS: usize = 10_000;
 const MAX_EDGES: usize = 1_000;
 /// Mistakes described; more are counted.
 const MAX_MISTAKES: usize = 256;
+
+/// Adds what entry points told to a recording, with the processes that it is about.
+pub fn add(
+    capture: &mut Capture,
+    data: &EntryData,
+    engine: &mut Engine,
+    price: Option<Price>,
+    now_ns: u64,
+) {
+    let entry = build(data, engine, price, now_ns);
+    let mut known: HashSet<u32> = capture.processes.iter().map(|it| it.pid).collect();
+    for pid in entry.locks.iter().map(|lock| lock.pid) {
+        if known.insert(pid) {
+            capture.processes.push(engine.processes.latest(pid));
+        }
+    }
+    capture.processes.sort_by_key(|process| process.pid);
+    capture.entry = Some(Box::new(entry));
+}
 
 /// Builds the report. `now_ns` is the `CLOCK_MONOTONIC` time at which `data` was read.
 #[must_use]

@@ -119,7 +119,10 @@ fn mode(mode: crate::ingest::entry::Mode) -> Mode {
 }
 
 fn threads(edge: &Edge) -> Threads {
-    Threads::one(edge.tid)
+    Threads {
+        known: edge.others.iter().copied().chain([edge.tid]).collect(),
+        more: edge.more,
+    }
 }
 
 fn place(edge: &Edge) -> u64 {

@@ -65,6 +65,8 @@ fn edge(tid: u32, from: u32, to: u32, at: u64) -> Edge {
         count: 3,
         first_ns: 0,
         tid,
+        others: Vec::new(),
+        more: false,
         set: Some(vec![held(from, 0)]),
         comm: format!("worker-{tid}"),
         held_stack: stack(at - 1),
@@ -126,6 +128,19 @@ fn a_held_set_tells_of_gates_and_of_recursion() {
     let mut again = edge(7, 1, 2, 0x100);
     again.set = Some(vec![held(1, 0), held(2, 0)]);
     assert!(texts(&data(vec![again, edge(8, 2, 1, 0x200)])).is_empty());
+}
+
+#[test]
+fn one_thread_is_told_from_several() {
+    let both = vec![edge(7, 1, 2, 0x100), edge(7, 2, 1, 0x200)];
+    let alone = report(&data(both.clone()));
+    assert!(alone.potential_deadlocks.is_empty());
+    assert_eq!(alone.order_check.one_thread, 1);
+    let mut joined = data(both);
+    joined.edges[1].others = vec![8];
+    let joined = report(&joined);
+    assert_eq!(joined.potential_deadlocks[0].threads, 2);
+    assert_eq!(joined.potential_deadlocks[0].edges[1].threads.len(), 2);
 }
 
 #[test]
