@@ -1,6 +1,6 @@
 //! Pairs of locks: one is asked for while the other is held.
 
-use holdup_abi::entry::{EVENT_EDGE, Edge, EdgeKey, OTHERS, Thread};
+use holdup_abi::entry::{EVENT_EDGE, Edge, EdgeKey, THREADS, Thread};
 
 use super::{
     event::{self, Told},
@@ -63,9 +63,8 @@ fn count(thread: &mut Thread, key: &EdgeKey, held: u32, asked: u32, tid: u32) {
         count: 1,
         first_ns: now_ns(),
         tid,
-        others: [0; OTHERS],
-        more: 0,
-        padding: 0,
+        differs: 0,
+        threads: [0; THREADS],
     };
     if ENTRY_EDGES.insert(key, &edge, NOEXIST).is_err() {
         match ENTRY_EDGES.get_ptr_mut(key) {
@@ -92,28 +91,18 @@ fn count(thread: &mut Thread, key: &EdgeKey, held: u32, asked: u32, tid: u32) {
     );
 }
 
-/// Counts an edge that is known, and its thread if that is new: one thread alone cannot wait for itself.
+/// Counts an edge that is known, and notes its thread: one thread alone cannot wait for itself. Without a branch, since
+/// this is reached on many ways and each is verified by itself.
 ///
 /// # Safety
 /// `edge` is a live map value.
 #[inline(always)]
 unsafe fn again(edge: *mut Edge, tid: u32) {
-    // SAFETY: the caller's promise; other processors store whole words.
+    // SAFETY: the caller's promise; other processors store whole words, and who loses a race stores again next time.
     unsafe {
         add(&raw mut (*edge).count, 1);
-        if (*edge).tid == tid || (*edge).more != 0 {
-            return;
-        }
-        for other in 0..OTHERS {
-            let known = (*edge).others[other];
-            if known == tid {
-                return;
-            }
-            if known == 0 {
-                (*edge).others[other] = tid;
-                return;
-            }
-        }
-        (*edge).more = 1;
+        (*edge).differs |= (*edge).tid ^ tid;
+        let threads = (&raw mut (*edge).threads).cast::<u32>();
+        *threads.add(tid as usize % THREADS) = tid;
     }
 }

@@ -87,9 +87,9 @@ pub struct Edge {
     pub first_ns: u64,
     /// Thread of the first.
     pub tid: u32,
-    /// Other threads that did so.
+    /// Other threads that did so: of those whose ids are alike modulo 8, the last one.
     pub others: Vec<u32>,
-    /// There were more than those.
+    /// There was another one, and it is not known which.
     pub more: bool,
     /// All locks that the thread held, `held` included. `None` when its record was lost: nothing is known of gates then.
     pub set: Option<Vec<Held>>,
