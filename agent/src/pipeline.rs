@@ -191,6 +191,12 @@ impl Recording {
         entry::read(self.plane.object(), slots, entry, &mut unwind).map(Some)
     }
 
+    /// Every probe with its fate, as of now.
+    #[must_use]
+    pub fn plan(&self) -> &[PlanEntry] {
+        self.plane.plan()
+    }
+
     /// What the kernel side has lost so far, by name.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use std::{
 
 use holdup::{
     ingest::entry::EntryData,
+    model::plan::PlanEntry,
     pipeline::{Options, Recording, Watch},
     probe::{feature::Features, object::Capacity, uprobe::asked::Probes},
 };
@@ -133,6 +134,7 @@ pub struct Played {
     pub data: EntryData,
     pub truths: Vec<Truth>,
     pub losses: BTreeMap<String, u64>,
+    pub plan: Vec<PlanEntry>,
 }
 
 /// Options that follow lock functions of `watch`.
@@ -176,6 +178,7 @@ pub fn play(program: &mut Program, count: usize, probes: Probes) -> Played {
         data: recording.entry_data().unwrap().unwrap(),
         truths,
         losses: recording.losses().unwrap(),
+        plan: recording.plan().to_vec(),
     }
 }
 
