@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     future::Future,
     io,
     os::fd::{AsFd as _, OwnedFd},
@@ -190,6 +190,20 @@ impl Recording {
         let slots = object::entry_locks(self.capacity) as usize;
         let mut unwind = |space, regs, memory: &Copied<'_>| symbols.unwind(space, regs, memory);
         entry::read(self.plane.object(), slots, entry, &mut unwind).map(Some)
+    }
+
+    /// Every probe with its fate, as of now.
+    #[must_use]
+    pub fn plan(&self) -> &[PlanEntry] {
+        self.plane.plan()
+    }
+
+    /// What the kernel side has lost so far, by name.
+    ///
+    /// # Errors
+    /// A table cannot be read.
+    pub fn losses(&self) -> Result<BTreeMap<String, u64>, PlaneError> {
+        self.plane.losses()
     }
 
     /// Takes in samples until `until` is ready; calls `progress` now and then, with a function that adds up what there

@@ -199,6 +199,21 @@ pub struct Place {
     pub stack: [u8; PIECE_BYTES],
 }
 
+/// What a search among the places of a thread has found. It is kept in the map because the verifier knows nothing of what
+/// lies there: on the stack it would follow each place that can be found by itself, and every set of them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// 1: a call for the same lock has not returned.
+    pub nested: u32,
+    /// The place where the lock is held, [`MAX_HELD`] = none.
+    pub held: u32,
+    /// A free place, [`MAX_HELD`] = none.
+    pub free: u32,
+    /// Bits of the places whose lock the thread holds.
+    pub valid: u32,
+}
+
 /// What is known of one thread. Only its own calls write it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -207,6 +222,8 @@ pub struct Thread {
     pub tgid: u32,
     /// See [`LockKey::generation`].
     pub generation: u32,
+    /// What the kernel side is looking at.
+    pub look: Look,
     /// Its locks, in no order.
     pub places: [Place; MAX_HELD],
 }
@@ -216,6 +233,12 @@ impl Thread {
     pub const EMPTY: Self = Self {
         tgid: 0,
         generation: 0,
+        look: Look {
+            nested: 0,
+            held: 0,
+            free: 0,
+            valid: 0,
+        },
         places: [Place::EMPTY; MAX_HELD],
     };
 }

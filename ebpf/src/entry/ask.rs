@@ -25,7 +25,7 @@ pub fn is_waited_on(kind: u32) -> bool {
 #[inline(always)]
 pub fn begin(thread: &mut Thread, call: &Call) {
     let look = look(thread, call);
-    if look.nested {
+    if look.nested != 0 {
         return;
     }
     if look.free == NONE {
@@ -112,7 +112,7 @@ pub fn returned(thread: &mut Thread, index: u32, tid: u32, result: u64) {
             add(&raw mut (*lock).reads, 1);
         }
         place.state = FREE;
-        let held = held_at(thread, address);
+        let held = place::held(thread, address);
         if held != NONE {
             at(thread, held).depth += 1;
             lock::repeated(lock);
@@ -142,18 +142,6 @@ pub unsafe fn hold(place: &mut Place, lock: *mut Lock, tid: u32, now_ns: u64) {
     }
     place.since_ns = now_ns;
     place.state = HELD;
-}
-
-#[inline(always)]
-pub fn held_at(thread: &mut Thread, address: u64) -> u32 {
-    let mut held = NONE;
-    for index in 0..NONE {
-        let place = at(thread, index);
-        if place.state == HELD && place.address == address {
-            held = index;
-        }
-    }
-    held
 }
 
 /// The call in `place` will not return.

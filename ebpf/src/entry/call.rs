@@ -6,7 +6,7 @@ use aya_ebpf::{
     programs::{ProbeContext, RetProbeContext},
 };
 use holdup_abi::entry::{
-    ASKED, Thread,
+    ASKED,
     call::{ACQUIRE, ACTION, ARGUMENT_SHIFT, DESTROY, FORK, POST, RELEASE, SIGNAL, WAIT},
 };
 
@@ -63,7 +63,7 @@ pub fn entry_return(context: RetProbeContext) -> u32 {
     // SAFETY: as above.
     let thread = unsafe { &mut *thread };
     let (sp, result) = context::returned(&context);
-    let index = asked(thread, sp);
+    let index = place::find(thread, |place| place.state == ASKED && place.frame == sp);
     if index == NONE {
         return 0;
     }
@@ -73,17 +73,4 @@ pub fn entry_return(context: RetProbeContext) -> u32 {
         ask::returned(thread, index, tid, result);
     }
     0
-}
-
-/// The place of the call that returns to a stack pointer of `sp`.
-#[inline(always)]
-fn asked(thread: &mut Thread, sp: u64) -> u32 {
-    let mut found = NONE;
-    for index in 0..NONE {
-        let place = at(thread, index);
-        if place.state == ASKED && place.frame == sp {
-            found = index;
-        }
-    }
-    found
 }

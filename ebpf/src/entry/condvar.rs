@@ -22,13 +22,13 @@ use crate::{
 #[inline(always)]
 pub fn begin(thread: &mut Thread, call: &Call, mutex: u64) {
     let look = look(thread, call);
-    if look.nested {
+    if look.nested != 0 {
         return;
     }
     let Some((slot, condvar)) = lock::find_or_create(thread, call.address, KIND_CONDVAR) else {
         return;
     };
-    let held = ask::held_at(thread, mutex);
+    let held = place::held(thread, mutex);
     let mut depth = 0;
     if held != NONE {
         depth = at(thread, held).depth;

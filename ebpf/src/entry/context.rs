@@ -4,6 +4,7 @@ use aya_ebpf::{
     EbpfContext as _,
     programs::{ProbeContext, RetProbeContext},
 };
+use core::arch::asm;
 use holdup_abi::record::Regs;
 
 #[cfg(bpf_target_arch = "x86_64")]
@@ -24,18 +25,28 @@ mod arch {
     pub const LR: usize = 30;
 }
 
-/// Word `N` of `struct pt_regs`.
+/// Word `N` of `struct pt_regs`. One instruction, or the compiler would compute an address, which the verifier refuses in a
+/// context.
 #[inline(always)]
 fn word<const N: usize>(regs: *const u64) -> u64 {
-    // SAFETY: within the program's context; the verifier checks that.
-    unsafe { core::ptr::read_volatile(regs.add(N)) }
+    let value: u64;
+    // SAFETY: a load from within the program's context; the verifier checks that.
+    unsafe {
+        asm!(
+            "{value} = *(u64 *)({regs} + {offset})",
+            value = out(reg) value,
+            regs = in(reg) regs,
+            offset = const N * 8,
+            options(pure, readonly, nostack),
+        );
+    }
+    value
 }
 
 /// Argument `number` of the function; 0 beyond those that are in registers.
 #[inline(always)]
 pub fn argument(context: &ProbeContext, number: u32) -> u64 {
     let regs = context.as_ptr() as *const u64;
-    // The offset into a context must be a constant.
     match number {
         0 => word::<{ arch::ARGS[0] }>(regs),
         1 => word::<{ arch::ARGS[1] }>(regs),

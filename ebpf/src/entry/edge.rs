@@ -4,7 +4,7 @@ use holdup_abi::entry::{EVENT_EDGE, Edge, EdgeKey, THREADS, Thread};
 
 use super::{
     event::{self, Told},
-    place::{NONE, at, is_valid, now_ns},
+    place::{NONE, at, now_ns, valid},
 };
 use crate::{
     count::{Counter, add, lost},
@@ -16,19 +16,14 @@ use crate::{
 #[inline(never)]
 pub fn note(thread: &mut Thread, index: u32, slot: u32, mode: u32) {
     let tid = aya_ebpf::helpers::bpf_get_current_pid_tgid() as u32;
-    let mut set = 0u64;
-    let mut valid = 0u32;
-    for other in 0..NONE {
-        let place = at(thread, other);
-        if is_valid(place, tid) {
-            valid |= 1 << other;
-            set = set.wrapping_add(mix(place.slot, place.mode));
-        }
-    }
+    let (valid, set) = valid(thread, tid, |place| mix(place.slot, place.mode));
     if valid == 0 {
         return;
     }
     for other in 0..NONE {
+        // From the map again: see `Look`.
+        // SAFETY: a field of a live map value.
+        let valid = unsafe { core::ptr::read_volatile(&raw const thread.look.valid) };
         if valid >> other & 1 != 0 {
             let place = at(thread, other);
             let key = EdgeKey {

@@ -11,13 +11,20 @@ use holdup_abi::{
     record::Regs,
 };
 
-use super::place::{Call, NONE, at, is_valid};
+use super::place::{Call, NONE, at, is_valid, set_regs};
 use crate::{
     count::{Counter, lost},
     maps::SAMPLES,
 };
 
 const PAGE: u64 = 4096;
+/// No registers.
+pub const NOWHERE: Regs = Regs {
+    pc: 0,
+    sp: 0,
+    fp: 0,
+    lr: 0,
+};
 
 /// What is told.
 pub struct Told {
@@ -99,20 +106,15 @@ unsafe fn fill(event: *mut Event, thread: &mut Thread, told: &Told) {
         (*event).at_ns = told.now_ns;
         (*event).held_ns = told.held_ns;
         (*event).edge = told.edge;
-        (*event).regs = told.regs;
+        set_regs(&raw mut (*event).regs, &told.regs);
         bpf_get_current_comm((&raw mut (*event).comm).cast(), 16);
         (*event).held = NO_SLOT;
         (*event).held_bytes = 0;
-        (*event).held_regs = Regs {
-            pc: 0,
-            sp: 0,
-            fp: 0,
-            lr: 0,
-        };
+        set_regs(&raw mut (*event).held_regs, &NOWHERE);
         if told.held != NONE {
             let place = at(thread, told.held);
             (*event).held = place.slot;
-            (*event).held_regs = place.regs;
+            set_regs(&raw mut (*event).held_regs, &place.regs);
             (*event).held_bytes = place.stack_bytes;
             bpf_probe_read_kernel(
                 (&raw mut (*event).held_stack).cast(),

@@ -6,7 +6,6 @@ use aya_ebpf::{
 use holdup_abi::{
     entry::{ASKED, EVENT_EXIT_HOLDING, EVENT_FORK_HOLDING, Thread},
     lock::NO_SLOT,
-    record::Regs,
 };
 
 use super::{
@@ -81,12 +80,7 @@ fn gone(thread: &mut Thread, tid: u32, alone: bool) {
                     tid,
                     now_ns,
                     held_ns,
-                    regs: Regs {
-                        pc: 0,
-                        sp: 0,
-                        fp: 0,
-                        lr: 0,
-                    },
+                    regs: event::NOWHERE,
                     edge: Told::NO_EDGE,
                 },
             );

@@ -4,10 +4,13 @@ use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid,
     generated::{bpf_ktime_get_ns, bpf_probe_read_user},
 };
-use core::ffi::c_void;
+use core::{
+    ffi::c_void,
+    ptr::{read_volatile, write_volatile},
+};
 use holdup_abi::{
     entry::{
-        ASKED, FREE, HELD, KIND_RWLOCK, MAX_HELD, MODE_READ, PIECE_BYTES, Place, Thread, call,
+        ASKED, FREE, HELD, KIND_RWLOCK, Look, MAX_HELD, MODE_READ, PIECE_BYTES, Place, Thread, call,
     },
     lock::NO_SLOT,
     record::Regs,
@@ -88,47 +91,126 @@ pub fn at(thread: &mut Thread, index: u32) -> &mut Place {
     &mut thread.places[index as usize & (MAX_HELD - 1)]
 }
 
-/// What there is of one lock among the places of a thread.
-pub struct Look {
-    /// A call for the same lock has not returned.
-    pub nested: bool,
-    /// Where it is held, or [`NONE`].
-    pub held: u32,
-    /// A free place, or [`NONE`].
-    pub free: u32,
-}
-
 /// Looks for the lock of `call`. A call that was left without a return (by a `longjmp`) is cleared away: its frame is gone
 /// when another call is made from further up the stack, or the same one again from the same frame. Another one from the same
 /// frame is a part of it that the compiler has made a jump.
 #[inline(always)]
 pub fn look(thread: &mut Thread, call: &Call) -> Look {
-    let mut look = Look {
-        nested: false,
-        held: NONE,
-        free: NONE,
-    };
+    let found = &raw mut thread.look;
     let asks = matches!(call.what & call::ACTION, call::ACQUIRE | call::WAIT);
+    put(
+        found,
+        Look {
+            nested: 0,
+            held: NONE,
+            free: NONE,
+            valid: 0,
+        },
+    );
     for index in 0..NONE {
         let place = at(thread, index);
         if place.state == ASKED {
             let jumped = asks && place.frame == call.regs.sp && place.call != call.what;
-            if place.frame > call.regs.sp || jumped {
-                if place.address == call.address || place.mutex == call.address {
-                    look.nested = true;
-                }
-            } else {
+            if place.frame <= call.regs.sp && !jumped {
                 lost(Counter::EntryReturnsMissed);
                 super::ask::leave(place);
+            } else if place.address == call.address || place.mutex == call.address {
+                // SAFETY: in a live map value; so below.
+                unsafe { write_volatile(&raw mut (*found).nested, 1) };
             }
         }
         match place.state {
-            FREE => look.free = index,
-            HELD if place.address == call.address => look.held = index,
+            // SAFETY: as above.
+            FREE => unsafe { write_volatile(&raw mut (*found).free, index) },
+            HELD if place.address == call.address => {
+                // SAFETY: as above.
+                unsafe { write_volatile(&raw mut (*found).held, index) };
+            }
             _ => {}
         }
     }
-    look
+    get(found)
+}
+
+/// Where the thread holds the lock at `address`, or [`NONE`].
+#[inline(always)]
+pub fn held(thread: &mut Thread, address: u64) -> u32 {
+    find(thread, |place| {
+        place.state == HELD && place.address == address
+    })
+}
+
+/// The place that `is` it, or [`NONE`].
+#[inline(always)]
+pub fn find(thread: &mut Thread, is: impl Fn(&Place) -> bool) -> u32 {
+    let found = &raw mut thread.look.held;
+    // SAFETY: in a live map value; so below.
+    unsafe { write_volatile(found, NONE) };
+    for index in 0..NONE {
+        if is(at(thread, index)) {
+            // SAFETY: as above.
+            unsafe { write_volatile(found, index) };
+        }
+    }
+    // SAFETY: as above.
+    unsafe { read_volatile(found) }
+}
+
+/// Bits of the places whose lock the thread holds, and the sum of `each` over them.
+#[inline(always)]
+pub fn valid(thread: &mut Thread, tid: u32, each: impl Fn(&Place) -> u64) -> (u32, u64) {
+    let found = &raw mut thread.look.valid;
+    let mut sum = 0u64;
+    // SAFETY: in a live map value; so below.
+    unsafe { write_volatile(found, 0) };
+    for index in 0..NONE {
+        let place = at(thread, index);
+        if is_valid(place, tid) {
+            sum = sum.wrapping_add(each(place));
+            // SAFETY: as above.
+            unsafe { write_volatile(found, read_volatile(found) | 1 << index) };
+        }
+    }
+    // SAFETY: as above.
+    (unsafe { read_volatile(found) }, sum)
+}
+
+#[inline(always)]
+fn put(to: *mut Look, look: Look) {
+    // SAFETY: in a live map value.
+    unsafe {
+        write_volatile(&raw mut (*to).nested, look.nested);
+        write_volatile(&raw mut (*to).held, look.held);
+        write_volatile(&raw mut (*to).free, look.free);
+    }
+}
+
+#[inline(always)]
+fn get(from: *mut Look) -> Look {
+    // SAFETY: in a live map value.
+    unsafe {
+        Look {
+            nested: read_volatile(&raw const (*from).nested),
+            held: read_volatile(&raw const (*from).held),
+            free: read_volatile(&raw const (*from).free),
+            valid: 0,
+        }
+    }
+}
+
+/// Writes registers word by word: the compiler would call a function that copies bytes.
+///
+/// # Safety
+/// `to` is valid for writes.
+#[inline(always)]
+pub unsafe fn set_regs(to: *mut Regs, regs: &Regs) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        write_volatile(&raw mut (*to).pc, regs.pc);
+        write_volatile(&raw mut (*to).sp, regs.sp);
+        write_volatile(&raw mut (*to).fp, regs.fp);
+        write_volatile(&raw mut (*to).lr, regs.lr);
+    }
 }
 
 /// Takes a free place for a call.
@@ -137,7 +219,8 @@ pub fn take(place: &mut Place, call: &Call, slot: u32) {
     place.address = call.address;
     place.mutex = 0;
     place.frame = call.regs.sp;
-    place.regs = call.regs;
+    // SAFETY: a field of a live map value.
+    unsafe { set_regs(&raw mut place.regs, &call.regs) };
     place.slot = slot;
     place.state = ASKED;
     place.mode = call.mode();
@@ -177,7 +260,7 @@ pub fn is_valid(place: &Place, tid: u32) -> bool {
     }
     match ENTRY_LOCKS.get_ptr(place.slot) {
         // SAFETY: a live array element.
-        Some(lock) => unsafe { core::ptr::read_volatile(&raw const (*lock).holder_tid) == tid },
+        Some(lock) => unsafe { read_volatile(&raw const (*lock).holder_tid) == tid },
         None => false,
     }
 }

@@ -13,7 +13,7 @@ use crate::count::{Counter, add, lost};
 #[inline(always)]
 pub fn begin(thread: &mut Thread, call: &Call) {
     let look = look(thread, call);
-    if look.nested {
+    if look.nested != 0 {
         return;
     }
     if look.held == NONE {
