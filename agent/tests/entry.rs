@@ -14,7 +14,15 @@ const COUNTS: &str = "entry_counts.c";
 fn every_call_is_counted() {
     let _alone = alone();
     let scenes = [
-        "tries", "timed", "recursive", "rwlock", "spin", "condvar", "semaphore", "barrier", "c11",
+        "tries",
+        "timed",
+        "recursive",
+        "rwlock",
+        "spin",
+        "condvar",
+        "semaphore",
+        "barrier",
+        "c11",
     ];
     let mut program = Program::start(&build("cc", COUNTS, &[]), &scenes);
     let played = play(&mut program, scenes.len(), Probes::default());
