@@ -125,8 +125,12 @@ fn threads(edge: &Edge) -> Threads {
     }
 }
 
+/// Places that are not known are told apart by their locks.
 fn place(edge: &Edge) -> u64 {
     let mut hasher = DefaultHasher::new();
+    if edge.held_stack.is_empty() || edge.asked_stack.is_empty() {
+        (edge.held.slot, edge.asked.slot).hash(&mut hasher);
+    }
     (&edge.held_stack, &edge.asked_stack).hash(&mut hasher);
     hasher.finish()
 }
