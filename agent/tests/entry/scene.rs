@@ -185,10 +185,14 @@ pub fn play(program: &mut Program, count: usize, probes: Probes) -> Played {
 impl Played {
     /// The one live lock at an address.
     pub fn lock(&self, address: u64) -> &Lock {
-        let mut found = self.data.locks.values().filter(|lock| {
-            lock.key.address == address && lock.flags & DESTROYED == 0
-        });
-        let lock = found.next().unwrap_or_else(|| panic!("no lock at {address:#x}"));
+        let mut found = self
+            .data
+            .locks
+            .values()
+            .filter(|lock| lock.key.address == address && lock.flags & DESTROYED == 0);
+        let lock = found
+            .next()
+            .unwrap_or_else(|| panic!("no lock at {address:#x}"));
         assert!(found.next().is_none(), "two locks at {address:#x}");
         lock
     }
@@ -226,7 +230,11 @@ impl Played {
 
     /// Nothing but `expected` was lost.
     pub fn lost(&self, expected: &[(&str, u64)]) {
-        for (name, &count) in self.losses.iter().filter(|(name, _)| name.starts_with("entry_")) {
+        for (name, &count) in self
+            .losses
+            .iter()
+            .filter(|(name, _)| name.starts_with("entry_"))
+        {
             let wanted = expected.iter().find(|(wanted, _)| wanted == name);
             assert_eq!(count, wanted.map_or(0, |(_, count)| *count), "{name}");
         }

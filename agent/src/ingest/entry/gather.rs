@@ -134,12 +134,7 @@ impl Gather {
     }
 }
 
-fn keep<K: Eq + std::hash::Hash, V>(
-    map: &mut HashMap<K, V>,
-    key: K,
-    value: V,
-    dropped: &mut u64,
-) {
+fn keep<K: Eq + std::hash::Hash, V>(map: &mut HashMap<K, V>, key: K, value: V, dropped: &mut u64) {
     if map.len() < MAX_KEPT || map.contains_key(&key) {
         map.insert(key, value);
     } else {
@@ -199,7 +194,10 @@ mod tests {
         let later = [9, 9, 3, 4, 5, 6];
         assert_eq!(lengthen(&piece, 100, &later, 99), [1, 2, 3, 4, 6]);
         assert_eq!(lengthen(&piece, 100, &later, 100), [1, 2, 3, 4, 5, 6]);
-        assert_eq!(lengthen(&piece, 100, &later, 104), [1, 2, 3, 4, 9, 9, 3, 4, 5, 6]);
+        assert_eq!(
+            lengthen(&piece, 100, &later, 104),
+            [1, 2, 3, 4, 9, 9, 3, 4, 5, 6]
+        );
         assert_eq!(lengthen(&piece, 100, &later, 200), piece);
         assert_eq!(lengthen(&[], 100, &later, 98), [0u8; 0]);
     }

@@ -35,7 +35,10 @@ pub fn read(
         .collect();
     let edges: Vec<(EdgeKey, Count)> = entries(ebpf, "ENTRY_EDGES")?;
     let mut mistakes = gather.mistakes.clone();
-    mistakes.extend(now.iter().filter_map(|now| lost_wakeup(now, &locks, gather)));
+    mistakes.extend(
+        now.iter()
+            .filter_map(|now| lost_wakeup(now, &locks, gather)),
+    );
     mistakes.sort_by_key(|mistake| mistake.at_ns);
     let mut long_holds: Vec<_> = gather.long_holds.values().cloned().collect();
     long_holds.sort_by_key(|hold| hold.slot);
@@ -87,12 +90,7 @@ fn edge(key: &EdgeKey, count: &Count, gather: &Gather) -> Edge {
 }
 
 /// What a thread holds and asks for. Locks that another thread has released for it are left out.
-fn now(
-    tid: u32,
-    thread: &Thread,
-    locks: &BTreeMap<u32, Lock>,
-    unwind: Unwind<'_>,
-) -> Vec<Now> {
+fn now(tid: u32, thread: &Thread, locks: &BTreeMap<u32, Lock>, unwind: Unwind<'_>) -> Vec<Now> {
     let space = Space {
         pid: thread.tgid,
         generation: thread.generation,

@@ -82,7 +82,13 @@ impl Entry {
     }
 
     /// Probes the files that `program` will load, which `pid` is about to execute.
-    pub fn expect(&mut self, plane: &mut Plane, pid: u32, program: &Path, library_path: Option<&OsStr>) {
+    pub fn expect(
+        &mut self,
+        plane: &mut Plane,
+        pid: u32,
+        program: &Path,
+        library_path: Option<&OsStr>,
+    ) {
         for path in loads::of(program, library_path) {
             let Some(path) = path.to_str() else { continue };
             if let Ok(binary) = Binary::in_root(pid, path) {
@@ -134,7 +140,14 @@ impl Entry {
         }
     }
 
-    fn tell(&mut self, plane: &mut Plane, binary: &Binary, pid: u32, status: Status, reason: String) {
+    fn tell(
+        &mut self,
+        plane: &mut Plane,
+        binary: &Binary,
+        pid: u32,
+        status: Status,
+        reason: String,
+    ) {
         self.rows += 1;
         if self.rows <= MAX_ROWS {
             plane.add_to_plan(PlanEntry {
@@ -147,11 +160,7 @@ impl Entry {
 }
 
 /// Returns first: a call whose return is not caught would be one that never ends.
-fn attach(
-    plane: &mut Plane,
-    pid: u32,
-    sites: &Sites,
-) -> Result<(Vec<Links>, String), AttachError> {
+fn attach(plane: &mut Plane, pid: u32, sites: &Sites) -> Result<(Vec<Links>, String), AttachError> {
     let mut links = Vec::new();
     if !sites.returns.is_empty() {
         links.push(plane.probe("entry_return", &sites.returns, Some(pid))?);

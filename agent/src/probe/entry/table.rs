@@ -41,8 +41,7 @@ pub enum Meaning {
 }
 
 const fn row(name: &'static str, action: u32, kind: u32, mode: u32, result: u32) -> Row {
-    let call =
-        action | kind << KIND_SHIFT | mode << MODE_SHIFT | result << RESULT_SHIFT;
+    let call = action | kind << KIND_SHIFT | mode << MODE_SHIFT | result << RESULT_SHIFT;
     Row {
         name,
         call,
@@ -96,9 +95,21 @@ pub const FUNCTIONS: &[Row] = &[
     renew("pthread_mutex_init", KIND_MUTEX),
     renew("pthread_mutex_destroy", KIND_MUTEX),
     ask("pthread_rwlock_rdlock", KIND_RWLOCK, MODE_READ),
-    ask("pthread_rwlock_tryrdlock", KIND_RWLOCK, MODE_READ | MODE_TRY),
-    ask("pthread_rwlock_timedrdlock", KIND_RWLOCK, MODE_READ | MODE_TIMED),
-    ask("pthread_rwlock_clockrdlock", KIND_RWLOCK, MODE_READ | MODE_TIMED),
+    ask(
+        "pthread_rwlock_tryrdlock",
+        KIND_RWLOCK,
+        MODE_READ | MODE_TRY,
+    ),
+    ask(
+        "pthread_rwlock_timedrdlock",
+        KIND_RWLOCK,
+        MODE_READ | MODE_TIMED,
+    ),
+    ask(
+        "pthread_rwlock_clockrdlock",
+        KIND_RWLOCK,
+        MODE_READ | MODE_TIMED,
+    ),
     ask("pthread_rwlock_wrlock", KIND_RWLOCK, 0),
     ask("pthread_rwlock_trywrlock", KIND_RWLOCK, MODE_TRY),
     ask("pthread_rwlock_timedwrlock", KIND_RWLOCK, MODE_TIMED),
@@ -124,7 +135,13 @@ pub const FUNCTIONS: &[Row] = &[
     row("sem_post", POST, KIND_SEMAPHORE, 0, RESULT_NONE),
     renew("sem_init", KIND_SEMAPHORE),
     renew("sem_destroy", KIND_SEMAPHORE),
-    row("pthread_barrier_wait", ACQUIRE, KIND_BARRIER, 0, RESULT_NONE),
+    row(
+        "pthread_barrier_wait",
+        ACQUIRE,
+        KIND_BARRIER,
+        0,
+        RESULT_NONE,
+    ),
     renew("pthread_barrier_init", KIND_BARRIER),
     renew("pthread_barrier_destroy", KIND_BARRIER),
     c11(ask("mtx_lock", KIND_MUTEX, 0), RESULT_THRD),
