@@ -16,7 +16,9 @@ use aya::{
     programs::{ProgramError, UProbe},
 };
 
-use holdup_abi::uprobe::{Cookie, PRICE_EMULATED, PRICE_RETURN, PRICE_STEPPED};
+use holdup_abi::uprobe::{
+    Cookie, PRICE_EMULATED, PRICE_RETURN, PRICE_RETURN_STEPPED, PRICE_STEPPED,
+};
 
 use super::{
     find::Binary,
@@ -38,7 +40,8 @@ pub struct Site {
     pub offset: u64,
     /// See [`holdup_abi::uprobe`].
     pub cookie: u64,
-    /// At the function's return; then `offset` is its entry. Never in Go code: it moves stacks, and crashes.
+    /// At the function's return; then `offset` is where the return address is on top of the stack (aarch64: in `x30`), as
+    /// at the entry. Never in Go code: it moves stacks, and crashes.
     pub returns: bool,
     /// Offset in the file of a 16-bit counter that the kernel raises while the probe is there, as static probes have them;
     /// 0: none.
@@ -69,13 +72,26 @@ impl Site {
         }
     }
 
-    /// The return of the function whose entry is at `offset` in an open file.
+    /// The return of the function whose entry is at `entry` in an open file, and whose probe would be placed at `placement`.
+    /// That is where the kernel changes the return address, if it is on top of the stack there.
     #[must_use]
-    pub fn at_return(binary: &Binary, offset: u64, function: u16, own: u32) -> Self {
+    pub fn at_return(
+        binary: &Binary,
+        entry: u64,
+        placement: &Placement,
+        function: u16,
+        own: u32,
+    ) -> Self {
+        let on_top = placement.emulated && placement.pushed_words == 0 && !placement.may_repeat;
+        let (offset, price) = if on_top {
+            (placement.offset, PRICE_RETURN)
+        } else {
+            (entry, PRICE_RETURN_STEPPED)
+        };
         let cookie = Cookie {
             function,
             pushed_words: 0,
-            flags: Cookie::flags(false, PRICE_RETURN),
+            flags: Cookie::flags(false, price),
             own,
         };
         Self {
@@ -200,6 +216,11 @@ impl Uprobes {
     #[must_use]
     pub fn single_only() -> Self {
         Self::with(Err(io::ErrorKind::Unsupported.into()))
+    }
+
+    /// From now on uses one perf event per place.
+    pub(super) fn without_multi(&mut self) {
+        *self = Self::single_only();
     }
 
     fn with(multi: io::Result<Programs>) -> Self {

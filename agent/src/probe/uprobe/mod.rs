@@ -9,8 +9,11 @@ pub mod asked;
 mod attach;
 pub mod find;
 pub mod placement;
+pub mod price;
 mod reload;
 mod sys;
+#[cfg(test)]
+mod tests;
 
 use aya::{
     Ebpf,
