@@ -17,11 +17,11 @@ use aya::{
 };
 
 use holdup_abi::uprobe::{
-    Cookie, PRICE_EMULATED, PRICE_RETURN, PRICE_RETURN_STEPPED, PRICE_STEPPED,
+    Cookie, PRICE_EMULATED, PRICE_NOP5, PRICE_RETURN, PRICE_RETURN_STEPPED, PRICE_STEPPED,
 };
 
 use super::{
-    find::Binary,
+    find::{Binary, usdt::Static},
     placement::Placement,
     reload::Programs,
     sys::{self, Places},
@@ -69,6 +69,34 @@ impl Site {
             cookie: cookie.pack(),
             returns: false,
             semaphore: 0,
+        }
+    }
+
+    /// A static probe in an open file. `long_nop`: this kernel is quicker at a 5-byte `nop`, as [`super::price`] knows.
+    #[must_use]
+    pub fn at_static<T>(
+        binary: &Binary,
+        probe: &Static<T>,
+        long_nop: bool,
+        function: u16,
+        own: u32,
+    ) -> Self {
+        let (offset, price) = match probe.nop5 {
+            Some(offset) if long_nop || offset == probe.offset => (offset, PRICE_NOP5),
+            _ => (probe.offset, PRICE_EMULATED),
+        };
+        let cookie = Cookie {
+            function,
+            pushed_words: 0,
+            flags: Cookie::flags(false, price),
+            own,
+        };
+        Self {
+            file: binary.path(),
+            offset,
+            cookie: cookie.pack(),
+            returns: false,
+            semaphore: probe.semaphore,
         }
     }
 
