@@ -1,5 +1,7 @@
 //! Wiring: from a target to a report. The one file that knows every stage.
 
+mod overhead;
+
 use std::{
     cell::RefCell,
     collections::HashMap,
@@ -18,6 +20,8 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
+use self::overhead::Overhead;
+pub use self::overhead::Tell;
 use crate::{
     ingest::{
         census,
@@ -85,6 +89,8 @@ pub struct Options {
     pub sample_interval: Option<Duration>,
     /// Uprobes besides.
     pub probes: Probes,
+    /// Tells the user what cannot wait for the report.
+    pub tell: Tell,
 }
 
 /// What goes on, for a progress line.
@@ -108,6 +114,7 @@ pub struct Progress {
 pub struct Recording {
     plane: Plane,
     engine: Engine,
+    overhead: Option<Overhead>,
     /// The kernel side adds processes to the set of targets.
     targets_grow: bool,
     started: Instant,
@@ -132,6 +139,14 @@ impl Recording {
             wanted,
             options.watch.pids(),
         )?;
+        let mut overhead = Overhead::start(
+            &mut plane,
+            options.probes.max_overhead_percent,
+            options.tell,
+        );
+        if let Some(overhead) = &mut overhead {
+            overhead.release(&mut plane);
+        }
         // Loading the programs takes a while, in which nothing is seen.
         let (started, started_at) = (Instant::now(), SystemTime::now());
         let mut engine = Engine::sampling(config.sample_interval_ns);
@@ -141,6 +156,7 @@ impl Recording {
         Ok(Self {
             plane,
             engine,
+            overhead,
             targets_grow: config.follow_forks == 1,
             started,
             started_at,
@@ -171,6 +187,9 @@ impl Recording {
                 () = &mut until => break,
                 _ = ticks.tick() => {
                     progress(&|| self.progress());
+                    if let Some(overhead) = &mut self.overhead {
+                        overhead.look(&mut self.plane);
+                    }
                     turns = turns.wrapping_add(1);
                     if turns.is_multiple_of(TICKS_PER_PRUNING) {
                         self.prune()?;
@@ -225,6 +244,10 @@ impl Recording {
     /// A table cannot be read.
     pub fn finish(&mut self) -> Result<Capture, PlaneError> {
         let duration = self.started.elapsed();
+        if let Some(overhead) = &mut self.overhead {
+            overhead.look(&mut self.plane);
+            overhead.tell_plan(&mut self.plane);
+        }
         capture::build(&mut self.plane, &mut self.engine, self.started_at, duration)
     }
 }
@@ -248,6 +271,7 @@ pub fn try_out(features: &Features, capacity: Capacity) -> Result<Plane, PlaneEr
         capacity,
         sample_interval: None,
         probes: Probes::default(),
+        tell: |_| {},
     };
     let config = configure(features, &options);
     Plane::attach(
@@ -315,6 +339,7 @@ pub fn snapshot(
             capacity: Capacity::default(),
             sample_interval: None,
             probes: Probes::default(),
+            tell: |_| {},
         },
     );
     let refused = match Plane::census_only(&config, features, watch.pids()) {

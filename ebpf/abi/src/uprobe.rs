@@ -23,6 +23,9 @@ pub const PRICE_RETURN_STEPPED: u8 = 4;
 /// Number of prices: hits are counted apart by them.
 pub const PRICES: u32 = 5;
 
+/// Not counted: what another probe costs has it in already.
+pub const PRICE_NONE: u8 = 7;
+
 /// Where the price begins in the flags.
 const PRICE_SHIFT: u32 = 1;
 /// Its bits.

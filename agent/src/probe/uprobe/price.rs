@@ -118,7 +118,7 @@ fn measure_in(
         };
         let program = if case.returns { COUNT_RETURN } else { COUNT };
         let before = counted(ebpf, case.price)?;
-        let links = uprobes.attach(ebpf, program, &[site], Some(child.pid))?;
+        let links = uprobes.attach_now(ebpf, program, &[site], Some(child.pid))?;
         prices.way = links.way;
         let probed = fastest(child, index)?;
         drop(links);
