@@ -26,6 +26,7 @@ pub use self::overhead::Tell;
 use crate::{
     ingest::{
         census,
+        clock::monotonic_ns,
         entry::{self, EntryData},
         plane::{Plane, PlaneError},
     },
@@ -318,11 +319,19 @@ impl Recording {
     /// A table cannot be read.
     pub fn finish(&mut self) -> Result<Capture, PlaneError> {
         let duration = self.started.elapsed();
+        let mut price = None;
         if let Some(overhead) = &mut self.overhead {
             overhead.look(&mut self.plane);
             overhead.tell_plan(&mut self.plane);
+            price = Some(overhead.spent().into());
         }
-        capture::build(&mut self.plane, &mut self.engine, self.started_at, duration)
+        let entry = self.entry_data()?.map(|data| (data, monotonic_ns()));
+        let Self { plane, engine, .. } = self;
+        let mut capture = capture::build(plane, engine, self.started_at, duration)?;
+        if let Some((data, now_ns)) = entry {
+            report::entry::add(&mut capture, &data, engine, price, now_ns);
+        }
+        Ok(capture)
     }
 }
 

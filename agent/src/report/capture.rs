@@ -177,6 +177,7 @@ pub fn build(
         root_blockers: causes.root_blockers,
         deadlocks: causes.deadlocks,
         go: goroutines.go,
+        entry: None,
     })
 }
 
