@@ -1,5 +1,7 @@
 //! Wiring: from a target to a report. The one file that knows every stage.
 
+mod overhead;
+
 use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap},
@@ -19,6 +21,8 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
+use self::overhead::Overhead;
+pub use self::overhead::Tell;
 use crate::{
     ingest::{
         census,
@@ -96,6 +100,8 @@ pub struct Options {
     pub sample_interval: Option<Duration>,
     /// Uprobes besides.
     pub probes: Probes,
+    /// Tells the user what cannot wait for the report.
+    pub tell: Tell,
 }
 
 /// What goes on, for a progress line.
@@ -122,6 +128,7 @@ pub struct Recording {
     /// Whose calls of lock functions are followed, if asked for.
     entry: Option<Entry>,
     capacity: Capacity,
+    overhead: Option<Overhead>,
     /// The kernel side adds processes to the set of targets.
     targets_grow: bool,
     started: Instant,
@@ -145,11 +152,19 @@ impl Recording {
         };
         let pids = options.watch.pids();
         let mut plane = Plane::attach(&config, capacity, features, wanted, pids)?;
+        let mut overhead = Overhead::start(
+            &mut plane,
+            options.probes.max_overhead_percent,
+            options.tell,
+        );
         let mut entry = None;
         if options.probes.entry {
             let mut new = Entry::new(&mut plane, &options.probes)?;
             pids.iter().for_each(|&pid| new.look(&mut plane, pid));
             entry = Some(new);
+        }
+        if let Some(overhead) = &mut overhead {
+            overhead.release(&mut plane);
         }
         // Loading the programs takes a while, in which nothing is seen.
         let (started, started_at) = (Instant::now(), SystemTime::now());
@@ -162,6 +177,7 @@ impl Recording {
             engine,
             entry,
             capacity,
+            overhead,
             targets_grow: config.follow_forks == 1,
             started,
             started_at,
@@ -231,6 +247,9 @@ impl Recording {
                 _ = ticks.tick() => {
                     progress(&|| self.progress());
                     self.follow()?;
+                    if let Some(overhead) = &mut self.overhead {
+                        overhead.look(&mut self.plane);
+                    }
                     turns = turns.wrapping_add(1);
                     if turns.is_multiple_of(TICKS_PER_PRUNING) {
                         self.prune()?;
@@ -300,11 +319,17 @@ impl Recording {
     /// A table cannot be read.
     pub fn finish(&mut self) -> Result<Capture, PlaneError> {
         let duration = self.started.elapsed();
+        let mut price = None;
+        if let Some(overhead) = &mut self.overhead {
+            overhead.look(&mut self.plane);
+            overhead.tell_plan(&mut self.plane);
+            price = Some(overhead.spent().into());
+        }
         let entry = self.entry_data()?.map(|data| (data, monotonic_ns()));
         let Self { plane, engine, .. } = self;
         let mut capture = capture::build(plane, engine, self.started_at, duration)?;
         if let Some((data, now_ns)) = entry {
-            report::entry::add(&mut capture, &data, engine, None, now_ns);
+            report::entry::add(&mut capture, &data, engine, price, now_ns);
         }
         Ok(capture)
     }
@@ -329,6 +354,7 @@ pub fn try_out(features: &Features, capacity: Capacity) -> Result<Plane, PlaneEr
         capacity,
         sample_interval: None,
         probes: Probes::default(),
+        tell: |_| {},
     };
     let config = configure(features, &options);
     Plane::attach(
@@ -396,6 +422,7 @@ pub fn snapshot(
             capacity: Capacity::default(),
             sample_interval: None,
             probes: Probes::default(),
+            tell: |_| {},
         },
     );
     let refused = match Plane::census_only(&config, features, watch.pids()) {

@@ -13,25 +13,14 @@ use crate::{count::add, maps::HITS};
 /// Counts the hit, and says where it came from.
 #[inline(always)]
 pub fn hit(context: &impl EbpfContext) -> Cookie {
-    let cookie = cookie(context);
-    count(cookie);
-    cookie
-}
-
-/// Where a hit came from. It is to be [`count`]ed too, unless another probe's price has this one in it.
-#[inline(always)]
-pub fn cookie(context: &impl EbpfContext) -> Cookie {
     // SAFETY: the helper takes the context of the running program.
-    Cookie::unpack(unsafe { bpf_get_attach_cookie(context.as_ptr()) })
-}
-
-/// Counts a hit.
-#[inline(always)]
-pub fn count(cookie: Cookie) {
+    let cookie = unsafe { bpf_get_attach_cookie(context.as_ptr()) };
+    let cookie = Cookie::unpack(cookie);
     if let Some(count) = HITS.get_ptr_mut(cookie.price() as u32) {
         // SAFETY: a per-CPU element; atomic because another probe may hit on this processor in between.
         unsafe { add(count, 1) }
     }
+    cookie
 }
 
 /// Counts and does nothing else: to find out what a probe costs, and how often it would be hit.

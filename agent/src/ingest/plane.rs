@@ -215,6 +215,11 @@ impl Plane {
         Ok(set.keys().filter_map(Result::ok).collect())
     }
 
+    /// What attaches uprobes, when [`Wanted::uprobes`] was set, and the object that it needs for that.
+    pub fn uprobes(&mut self) -> Option<(&mut Uprobes, &mut Ebpf)> {
+        Some((self.uprobes.as_mut()?, &mut self.attached.ebpf))
+    }
+
     /// Hits of uprobes so far, by price.
     ///
     /// # Errors

@@ -152,6 +152,7 @@ pub fn options(watch: Watch, probes: Probes) -> Options {
             max_overhead_percent: 100,
             ..probes
         },
+        tell: |_| {},
     }
 }
 

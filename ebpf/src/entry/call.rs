@@ -15,18 +15,14 @@ use super::{
     place::{self, Call, NONE, at, now_ns},
     release,
 };
-use crate::{hit, maps::ENTRY_THREADS};
+use crate::{hit::hit, maps::ENTRY_THREADS};
 
 /// A lock function is called.
 #[uprobe]
 pub fn entry_call(context: ProbeContext) -> u32 {
     let now_ns = now_ns();
-    let cookie = hit::cookie(&context);
+    let cookie = hit(&context);
     let what = cookie.own;
-    // The price of the probe at the return has this one in it.
-    if !matches!(what & ACTION, ACQUIRE | WAIT) {
-        hit::count(cookie);
-    }
     let call = Call {
         what,
         address: context::argument(&context, what >> ARGUMENT_SHIFT & 0xf),
@@ -55,7 +51,7 @@ pub fn entry_call(context: ProbeContext) -> u32 {
 /// A lock function has returned.
 #[uretprobe]
 pub fn entry_return(context: RetProbeContext) -> u32 {
-    hit::hit(&context);
+    hit(&context);
     let tid = bpf_get_current_pid_tgid() as u32;
     let Some(thread) = ENTRY_THREADS.get_ptr_mut(tid) else {
         return 0;

@@ -92,8 +92,9 @@ pub fn at(thread: &mut Thread, index: u32) -> &mut Place {
 }
 
 /// Looks for the lock of `call`. A call that was left without a return (by a `longjmp`) is cleared away: its frame is gone
-/// when another call is made from further up the stack, or the same one again from the same frame. Another one from the same
-/// frame is a part of it that the compiler has made a jump.
+/// when another call is made from further up the stack, or from the same frame. Unless that is part of it, by a jump of the
+/// compiler's to another function or back to its own beginning: then the probe at the return has taken the place of the
+/// return address.
 #[inline(always)]
 pub fn look(thread: &mut Thread, call: &Call) -> Look {
     let found = &raw mut thread.look;
@@ -110,7 +111,8 @@ pub fn look(thread: &mut Thread, call: &Call) -> Look {
     for index in 0..NONE {
         let place = at(thread, index);
         if place.state == ASKED {
-            let jumped = asks && place.frame == call.regs.sp && place.call != call.what;
+            let same = place.frame == call.regs.sp;
+            let jumped = asks && same && place.regs.pc != call.regs.pc;
             if place.frame <= call.regs.sp && !jumped {
                 lost(Counter::EntryReturnsMissed);
                 super::ask::leave(place);

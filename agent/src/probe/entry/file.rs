@@ -1,12 +1,12 @@
 //! Lock functions of one file, and where they are probed.
 
-use holdup_abi::uprobe::{Cookie, PRICE_EMULATED, PRICE_RETURN, PRICE_STEPPED};
+use holdup_abi::uprobe::{Cookie, PRICE_NONE};
 
 use super::table::{self, Meaning, Names};
 use crate::probe::uprobe::{
     Site,
     find::{Binary, Function},
-    placement::{Needs, Placement},
+    placement::Needs,
 };
 
 /// Places to probe in one file.
@@ -52,36 +52,22 @@ impl Sites {
     }
 
     fn add(&mut self, binary: &Binary, function: &Function<Meaning>, call: u32) {
-        let mut place = binary.place(function, Needs::arguments(table::arguments(call)));
-        let returns = table::returns(call);
-        // The kernel takes the return address from where it is at a function's entry. Both probes at one instruction are
-        // one trap.
-        if returns && place.pushed_words != 0 {
-            place = Placement::entry(function.offset, "the return is probed too");
-        }
-        let price = if place.emulated {
-            PRICE_EMULATED
-        } else {
-            PRICE_STEPPED
-        };
-        self.stepped += usize::from(!place.emulated);
-        let site = |price, returns| Site {
-            file: binary.path(),
-            offset: place.offset,
-            cookie: Cookie {
-                function: 0,
-                pushed_words: place.pushed_words,
-                flags: Cookie::flags(place.may_repeat, price),
-                own: call,
+        let needs = Needs::arguments(table::arguments(call));
+        let placement = binary.place(function, needs);
+        let mut site = Site::new(binary, &placement, 0, call);
+        if table::returns(call) {
+            let returned = Site::at_return(binary, function.offset, &placement, 0, call);
+            // Both probes at one instruction are one trap, which the price of the return has in it.
+            site.offset = returned.offset;
+            site.cookie = Cookie {
+                flags: Cookie::flags(false, PRICE_NONE),
+                ..Cookie::unpack(returned.cookie)
             }
-            .pack(),
-            returns,
-            semaphore: 0,
-        };
-        self.calls.push(site(price, false));
-        if returns {
-            self.returns.push(site(PRICE_RETURN, true));
+            .pack();
+            self.returns.push(returned);
         }
+        self.stepped += usize::from(!placement.emulated || site.offset != placement.offset);
+        self.calls.push(site);
     }
 }
 
