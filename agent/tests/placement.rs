@@ -87,10 +87,10 @@ impl Line {
         // What exchanges writes both.
         let all = self.mnemonic.starts_with('x') && self.mnemonic != "xor";
         let last = self.last_operand();
-        let hit = |name: &&str| {
-            last == *name || all && self.operands.split(',').any(|operand| operand == *name)
+        let hit = |name: &str| {
+            last == name || all && self.operands.split(',').any(|operand| operand == name)
         };
-        !reads && FIRST_ARGUMENT.iter().any(|name| hit(&name))
+        !reads && FIRST_ARGUMENT.iter().any(|name| hit(name))
     }
 
     /// Bytes that it takes from the stack.
@@ -199,7 +199,7 @@ fn check(path: &Path, is_go: bool) -> (usize, usize) {
             );
         }
     }
-    println!(
+    eprintln!(
         "{}: {} functions, {emulated} emulated, {skipped} unknown to objdump; {places:?}",
         path.display(),
         functions.len()
