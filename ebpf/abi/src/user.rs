@@ -3,6 +3,7 @@
 use crate::{
     census::Task,
     config::Config,
+    entry,
     hold::{BesideKey, Holds, Tally},
     lock::{Lock, LockKey},
     thread::Thread,
@@ -18,3 +19,4 @@ macro_rules! pod {
 }
 
 pod!(BesideKey, Task, Config, Holds, Lock, LockKey, Tally, Thread);
+pod!(entry::Edge, entry::EdgeKey, entry::Lock, entry::Thread);
