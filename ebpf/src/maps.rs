@@ -10,6 +10,7 @@ use holdup_abi::{
     hold::{BesideKey, Holds, Tally},
     lock::{Lock, LockKey},
     record::WaitSample,
+    slow::Note,
     thread::Thread,
 };
 
@@ -58,6 +59,8 @@ pub static CONFIG: Config = Config {
     thread_mask: 0,
     measure_holds: 0,
     waiters_threshold: 0,
+    slow: 0,
+    padding: 0,
 };
 
 /// Reads one field of [`CONFIG`].
@@ -134,3 +137,14 @@ pub static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(MAX_TARGETS, 0
 /// What the agent tells the task iterator before a run: see [`holdup_abi::config::CONTROL_ADOPT`] and the following.
 #[map]
 pub static CONTROL: Array<u64> = Array::with_max_entries(CONTROL_COUNT, 0);
+
+/// What threads are about to wait for, by the index of their place in [`THREADS`]. 65,536 x 56 B with `--probe slow`, else
+/// one element.
+#[map]
+pub static NOTES: Array<Note> = Array::with_max_entries(65_536, 0);
+
+/// Futex word of a thread that sleeps on a word of its own -> address that its lock's statistics are kept under. 65,536 x
+/// 24 B (+ about 48 B of hash overhead) with `--probe slow`, else one element. Full: wakes of that thread are not
+/// accounted, `wakes_lost` grows.
+#[map]
+pub static OWN_WORDS: HashMap<LockKey, u64> = HashMap::with_max_entries(65_536, 0);

@@ -9,4 +9,5 @@ pub mod config;
 pub mod feature;
 pub mod object;
 pub mod plan;
+pub mod slow;
 pub mod table;

@@ -13,7 +13,9 @@ pub mod futex;
 pub mod hold;
 pub mod lock;
 pub mod record;
+pub mod slow;
 pub mod thread;
+pub mod uprobe;
 
 #[cfg(feature = "user")]
 mod user;

@@ -5,6 +5,7 @@ use crate::{
     config::Config,
     hold::{BesideKey, Holds, Tally},
     lock::{Lock, LockKey},
+    slow::Note,
     thread::Thread,
 };
 
@@ -17,4 +18,6 @@ macro_rules! pod {
     };
 }
 
-pod!(BesideKey, Task, Config, Holds, Lock, LockKey, Tally, Thread);
+pod!(
+    BesideKey, Task, Config, Holds, Lock, LockKey, Note, Tally, Thread
+);
