@@ -24,7 +24,7 @@ use crate::{
         plane::{Plane, PlaneError},
     },
     model::{Capture, Snapshot, plan::PlanEntry, plan::Status},
-    probe::{config, feature::Features, object::Capacity, plan::Wanted},
+    probe::{config, feature::Features, object::Capacity, plan::Wanted, uprobe::asked::Probes},
     report::{self, budget::Budget, capture, engine::Engine, snapshot::Seen},
 };
 
@@ -83,6 +83,8 @@ pub struct Options {
     pub capacity: Capacity,
     /// Least time between two samples of one lock; `None` takes none.
     pub sample_interval: Option<Duration>,
+    /// Uprobes besides.
+    pub probes: Probes,
 }
 
 /// What goes on, for a progress line.
@@ -121,6 +123,7 @@ impl Recording {
         let config = configure(features, options);
         let wanted = Wanted {
             follow_forks: config.follow_forks == 1,
+            uprobes: options.probes.any(),
         };
         let mut plane = Plane::attach(
             &config,
@@ -244,13 +247,17 @@ pub fn try_out(features: &Features, capacity: Capacity) -> Result<Plane, PlaneEr
         watch,
         capacity,
         sample_interval: None,
+        probes: Probes::default(),
     };
     let config = configure(features, &options);
     Plane::attach(
         &config,
         capacity,
         features,
-        Wanted { follow_forks: true },
+        Wanted {
+            follow_forks: true,
+            ..Wanted::default()
+        },
         &[],
     )
 }
@@ -307,6 +314,7 @@ pub fn snapshot(
             watch: watch.clone(),
             capacity: Capacity::default(),
             sample_interval: None,
+            probes: Probes::default(),
         },
     );
     let refused = match Plane::census_only(&config, features, watch.pids()) {

@@ -148,3 +148,7 @@ pub static NOTES: Array<Note> = Array::with_max_entries(65_536, 0);
 /// accounted, `wakes_lost` grows.
 #[map]
 pub static OWN_WORDS: HashMap<LockKey, u64> = HashMap::with_max_entries(65_536, 0);
+
+/// Hits of uprobes by what they cost: see [`holdup_abi::uprobe::PRICES`]. 8 B per price and processor.
+#[map]
+pub static HITS: PerCpuArray<u64> = PerCpuArray::with_max_entries(holdup_abi::uprobe::PRICES, 0);

@@ -2,11 +2,7 @@
 //! exact. A note holds for waits within the function that was probed and on a word that fits, and for no other ones.
 
 use aya_ebpf::{
-    EbpfContext as _,
-    helpers::{
-        bpf_get_current_pid_tgid,
-        generated::{bpf_get_attach_cookie, bpf_probe_read_user},
-    },
+    helpers::{bpf_get_current_pid_tgid, generated::bpf_probe_read_user},
     macros::uprobe,
     programs::ProbeContext,
 };
@@ -22,6 +18,7 @@ use holdup_abi::{
 use crate::{
     count::{Counter, lost},
     filter,
+    hit::hit,
     maps::{NOTES, OWN_WORDS, config},
     probed, regs, thread,
 };
@@ -44,13 +41,12 @@ pub struct Noted {
 /// A contended entry point is called, or what it waited for has come.
 #[uprobe]
 pub fn slow_path(context: ProbeContext) -> u32 {
+    let cookie = hit(&context);
     let id = bpf_get_current_pid_tgid();
     let (tgid, tid) = ((id >> 32) as u32, id as u32);
     if !filter::watches_current(tgid) {
         return 0;
     }
-    // SAFETY: the helper takes the program's own context (Linux 5.15).
-    let cookie = Cookie::unpack(unsafe { bpf_get_attach_cookie(context.as_ptr()) });
     let place = Place::unpack(cookie.own);
     if thread::current(tgid, tid).is_none() || thread::in_array(tid).is_none() {
         lost(Counter::NotesLost);

@@ -11,3 +11,4 @@ pub mod object;
 pub mod plan;
 pub mod slow;
 pub mod table;
+pub mod uprobe;
