@@ -1,5 +1,7 @@
 //! Wiring: from a target to a report. The one file that knows every stage.
 
+mod slow;
+
 use std::{
     cell::RefCell,
     collections::HashMap,
@@ -17,6 +19,8 @@ use tokio::{
     io::{Interest, unix::AsyncFd},
     time::{MissedTickBehavior, interval, sleep},
 };
+
+use slow::Slow;
 
 use crate::{
     ingest::{
@@ -107,6 +111,7 @@ pub struct Progress {
 )]
 pub struct Recording {
     plane: Plane,
+    slow: Option<Slow>,
     engine: Engine,
     /// The kernel side adds processes to the set of targets.
     targets_grow: bool,
@@ -132,6 +137,7 @@ impl Recording {
             wanted,
             options.watch.pids(),
         )?;
+        let slow = Slow::start(features, options, &mut plane);
         // Loading the programs takes a while, in which nothing is seen.
         let (started, started_at) = (Instant::now(), SystemTime::now());
         let mut engine = Engine::sampling(config.sample_interval_ns);
@@ -140,6 +146,7 @@ impl Recording {
         }
         Ok(Self {
             plane,
+            slow,
             engine,
             targets_grow: config.follow_forks == 1,
             started,
@@ -171,7 +178,8 @@ impl Recording {
                 () = &mut until => break,
                 _ = ticks.tick() => {
                     progress(&|| self.progress());
-                    turns = turns.wrapping_add(1);
+                    turns = turns.saturating_add(1);
+                    self.look_for_files(turns);
                     if turns.is_multiple_of(TICKS_PER_PRUNING) {
                         self.prune()?;
                     }
@@ -192,6 +200,15 @@ impl Recording {
             if Instant::now() >= deadline {
                 break;
             }
+        }
+    }
+
+    /// Often at first: a program that was just started is still loading its libraries.
+    fn look_for_files(&mut self, turn: u32) {
+        if let Some(slow) = &mut self.slow
+            && (turn < TICKS_PER_PRUNING || turn.is_multiple_of(TICKS_PER_PRUNING))
+        {
+            slow.look(&mut self.plane);
         }
     }
 
@@ -225,6 +242,9 @@ impl Recording {
     /// A table cannot be read.
     pub fn finish(&mut self) -> Result<Capture, PlaneError> {
         let duration = self.started.elapsed();
+        for entry in self.slow.iter().flat_map(Slow::plan) {
+            self.plane.add_to_plan(entry);
+        }
         capture::build(&mut self.plane, &mut self.engine, self.started_at, duration)
     }
 }
@@ -405,6 +425,7 @@ fn proc_census(watch: &Watch) -> (Vec<Task>, Option<io::Error>) {
 fn configure(features: &Features, options: &Options) -> Config {
     let mut config = config::base(features, options.sample_interval);
     config.measure_holds = 1;
+    config.slow = (options.probes.slow && slow::is_possible(features)).into();
     match &options.watch {
         Watch::All => config.target_mode = TARGET_ALL,
         Watch::Processes(pids) => match pids.as_slice() {

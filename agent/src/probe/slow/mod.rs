@@ -1,8 +1,12 @@
 //! Probes on contended entry points (`--probe slow`): a lock that is about to be waited for tells its kind and address.
 //!
-//! [`table`] is the data, [`names`] finds its rows among symbols.
+//! [`table`] is the data, [`names`] finds its rows among symbols and [`notes`] among static probes, [`scan`] in one file,
+//! [`files`] in those of processes.
 
+pub mod files;
 pub mod names;
+pub mod notes;
+pub mod scan;
 pub mod table;
 
 use holdup_abi::lock::Lock;

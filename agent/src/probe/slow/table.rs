@@ -54,6 +54,8 @@ pub struct Row {
     pub files: Files,
     /// How the kernel side makes use of it.
     pub place: Place,
+    /// A row that is better where both are found: it is hit by those who sleep alone.
+    pub unless: Option<&'static str>,
 }
 
 impl Row {
@@ -109,6 +111,7 @@ const fn std(kind: Kind, ends: &'static str, place: Place) -> Row {
         },
         files: Files::All,
         place,
+        unless: None,
     }
 }
 
@@ -123,6 +126,7 @@ const fn parking_lot(kind: Kind, ends: &'static str, place: Place) -> Row {
         },
         files: Files::All,
         place,
+        unless: None,
     }
 }
 
@@ -133,6 +137,7 @@ const fn glibc(kind: Kind, symbol: &'static str, span: u32) -> Row {
         function: Function::Symbol(symbol),
         files: Files::Glibc,
         place: first(Fit::Inside, 0, span),
+        unless: None,
     }
 }
 
@@ -143,6 +148,7 @@ const fn musl(kind: Kind, symbol: &'static str, place: Place) -> Row {
         function: Function::Symbol(symbol),
         files: Files::Musl,
         place,
+        unless: None,
     }
 }
 
@@ -163,6 +169,7 @@ const fn cpp(
         },
         files: Files::All,
         place,
+        unless: None,
     }
 }
 
@@ -173,6 +180,7 @@ const fn jvm(kind: Option<Kind>, name: &'static str, argument: usize, place: Pla
         function: Function::Static(name, argument),
         files: Files::All,
         place,
+        unless: None,
     }
 }
 
@@ -238,13 +246,16 @@ pub const ROWS: &[Row] = &[
         "pthread_cond_timedwait",
         first(Fit::OnStack, 0, 0),
     ),
-    cpp(
-        "absl",
-        Kind::Mutex,
-        ABSL,
-        "Mutex::LockSlowLoop",
-        first(Fit::Told, 0, 0),
-    ),
+    Row {
+        unless: Some("Mutex::Block"),
+        ..cpp(
+            "absl",
+            Kind::Mutex,
+            ABSL,
+            "Mutex::LockSlowLoop",
+            first(Fit::Told, 0, 0),
+        )
+    },
     cpp(
         "absl",
         Kind::Mutex,
@@ -288,6 +299,7 @@ pub const ROWS: &[Row] = &[
         files: Files::All,
         // A pthread mutex after statistics of its own.
         place: first(Fit::Inside, 0, 127),
+        unless: None,
     },
     jvm(
         Some(Kind::Mutex),

@@ -198,6 +198,23 @@ impl Binary {
         self.image.read(offset, size, size).unwrap_or_default()
     }
 
+    /// Contents and ELF virtual address of a section, if it is there and no larger than is read.
+    #[must_use]
+    pub fn section(&self, name: &str) -> Option<(Vec<u8>, u64)> {
+        let section = self.elf.section(name)?;
+        let contents = elf::contents(&self.image, section, Limits::default().section_bytes)?;
+        Some((contents, section.address))
+    }
+
+    /// Offset in the file of an ELF virtual address, be it code or data.
+    #[must_use]
+    pub fn data_offset(&self, address: u64) -> Option<u64> {
+        self.elf.loads().find_map(|segment| {
+            let distance = address.checked_sub(segment.address)?;
+            (distance < segment.file_size).then(|| segment.offset.checked_add(distance))?
+        })
+    }
+
     /// Where in a function to place a probe.
     #[must_use]
     pub fn place<T>(&self, function: &Function<T>, needs: Needs) -> Placement {

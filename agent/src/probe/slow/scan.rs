@@ -1,0 +1,174 @@
+//! Which contended entry points a file has, and where to probe them.
+
+use std::collections::BTreeSet;
+
+use holdup_abi::slow::{FIRST_REGISTER, Place};
+
+use super::{
+    names::{self, Libc},
+    notes,
+    table::{Function, ROWS, Row},
+};
+use crate::probe::uprobe::{
+    Site,
+    find::Binary,
+    placement::{Needs, Placement},
+};
+
+/// Names in one line of the plan.
+const MAX_NAMED: usize = 12;
+
+/// What was found in one file.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// Where to attach.
+    pub sites: Vec<Site>,
+    /// Numbers of the rows found.
+    rows: BTreeSet<usize>,
+    /// Static probes whose argument is not in a register.
+    unreadable: BTreeSet<usize>,
+    stepped: usize,
+    libc: Option<Libc>,
+}
+
+/// Looks for all rows of the table in a file.
+#[must_use]
+pub fn scan(binary: &Binary) -> Found {
+    let mut found = Found::default();
+    let mut libc = Libc::of_file(file_name(&binary.name));
+    if libc == Libc::None {
+        // Only of a library that is linked into the file.
+        let marks = binary.functions(|symbol| match Libc::of_symbol(symbol) {
+            Libc::None => None,
+            libc => Some(libc),
+        });
+        libc = marks.first().map_or(Libc::None, |mark| mark.tag);
+    }
+    found.libc = Some(libc);
+    let mut functions = binary.functions(|symbol| names::row(symbol, libc));
+    let there: BTreeSet<&str> = functions.iter().map(|it| name_of(it.tag)).collect();
+    functions.retain(|function| {
+        let row = ROWS.get(function.tag);
+        row.is_some_and(|row| row.unless.is_none_or(|better| !there.contains(better)))
+    });
+    for function in &functions {
+        let Some(row) = ROWS.get(function.tag) else {
+            continue;
+        };
+        let needs = u8::try_from(row.place.source + 1).unwrap_or(u8::MAX);
+        let placement = binary.place(function, Needs::arguments(needs));
+        found.add(binary, function.tag, &placement, row.place);
+    }
+    found.static_probes(binary);
+    found
+}
+
+impl Found {
+    fn add(&mut self, binary: &Binary, row: usize, placement: &Placement, place: Place) {
+        // The table is shorter than that, see its test.
+        let Ok(number) = u16::try_from(row) else {
+            return;
+        };
+        self.stepped += usize::from(!placement.emulated);
+        self.rows.insert(row);
+        self.sites
+            .push(Site::new(binary, placement, number, place.pack()));
+    }
+
+    fn static_probes(&mut self, binary: &Binary) {
+        const PROVIDER: &str = "hotspot";
+        let Some((section, _)) = binary.section(".note.stapsdt") else {
+            return;
+        };
+        let base = binary.section(".stapsdt.base").map(|(_, address)| address);
+        for note in notes::all(&section, base).filter(|note| note.provider == PROVIDER) {
+            let row = ROWS
+                .iter()
+                .enumerate()
+                .find_map(|(index, row)| match row.function {
+                    Function::Static(name, argument) if name == note.name => {
+                        Some((index, row, argument))
+                    }
+                    _ => None,
+                });
+            let (Some((index, row, argument)), Some(offset)) = (row, binary.offset(note.location))
+            else {
+                continue;
+            };
+            let Some(word) = notes::register(note.arguments, argument) else {
+                self.unreadable.insert(index);
+                continue;
+            };
+            let placement = Placement {
+                emulated: true,
+                ..Placement::entry(offset, "a static probe")
+            };
+            let place = Place {
+                source: FIRST_REGISTER + word,
+                ..row.place
+            };
+            self.add(binary, index, &placement, place);
+            if let (Some(site), true) = (self.sites.last_mut(), note.semaphore != 0) {
+                site.semaphore = binary.data_offset(note.semaphore).unwrap_or(0);
+            }
+        }
+    }
+
+    /// What was found and how it is placed, and which rows of the same runtimes were not, in words.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let runtimes: BTreeSet<&str> = self
+            .rows
+            .iter()
+            .filter_map(|&row| Some(ROWS.get(row)?.runtime))
+            .collect();
+        let missing = |(index, row): (usize, &Row)| {
+            let expected = runtimes.contains(row.runtime) && row.unless.is_none();
+            (expected && !self.rows.contains(&index) && !self.unreadable.contains(&index))
+                .then_some(row.name())
+        };
+        let emulated = self.sites.len() - self.stepped;
+        let mut text = format!("{}: {emulated} on emulated instructions", list(&self.rows));
+        if self.stepped > 0 {
+            text += &format!(", {} single-stepped", self.stepped);
+        }
+        let missing: Vec<&str> = ROWS.iter().enumerate().filter_map(missing).collect();
+        if !missing.is_empty() {
+            text += &format!("; not there: {}", join(&missing));
+        }
+        if !self.unreadable.is_empty() {
+            text += &format!("; argument in no register: {}", list(&self.unreadable));
+        }
+        if self.libc == Some(Libc::Glibc) && !self.has("__lll_lock_wait") {
+            text += "; without debug symbols of glibc, its mutexes, semaphores and once controls are not told";
+        }
+        text
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.rows.iter().any(|&row| name_of(row) == name)
+    }
+}
+
+fn name_of(row: usize) -> &'static str {
+    ROWS.get(row).map_or("", Row::name)
+}
+
+fn list(rows: &BTreeSet<usize>) -> String {
+    let names: Vec<&str> = rows.iter().map(|&row| name_of(row)).collect();
+    join(&names)
+}
+
+fn join(names: &[&str]) -> String {
+    let shown = names.len().min(MAX_NAMED);
+    let mut text = names.get(..shown).unwrap_or_default().join(", ");
+    if names.len() > shown {
+        text += &format!(" and {} more", names.len() - shown);
+    }
+    text
+}
+
+/// The last part of a path.
+pub(super) fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
