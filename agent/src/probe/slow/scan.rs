@@ -7,7 +7,7 @@ use holdup_abi::slow::{FIRST_REGISTER, Place};
 use super::{
     names::{self, Libc},
     notes,
-    table::{Function, ROWS, Row},
+    table::{Files, Function, ROWS, Row},
 };
 use crate::probe::uprobe::{
     Site,
@@ -28,7 +28,8 @@ pub struct Found {
     /// Static probes whose argument is not in a register.
     unreadable: BTreeSet<usize>,
     stepped: usize,
-    libc: Option<Libc>,
+    /// The file is a C library.
+    is_libc: bool,
 }
 
 /// Looks for all rows of the table in a file.
@@ -36,6 +37,7 @@ pub struct Found {
 pub fn scan(binary: &Binary) -> Found {
     let mut found = Found::default();
     let mut libc = Libc::of_file(file_name(&binary.name));
+    found.is_libc = libc != Libc::None;
     if libc == Libc::None {
         // Only of a library that is linked into the file.
         let marks = binary.functions(|symbol| match Libc::of_symbol(symbol) {
@@ -44,12 +46,14 @@ pub fn scan(binary: &Binary) -> Found {
         });
         libc = marks.first().map_or(Libc::None, |mark| mark.tag);
     }
-    found.libc = Some(libc);
     let mut functions = binary.functions(|symbol| names::row(symbol, libc));
     let there: BTreeSet<&str> = functions.iter().map(|it| name_of(it.tag)).collect();
     functions.retain(|function| {
         let row = ROWS.get(function.tag);
-        row.is_some_and(|row| row.unless.is_none_or(|better| !there.contains(better)))
+        let is_best =
+            row.is_some_and(|row| row.unless.is_none_or(|better| !there.contains(better)));
+        // Older versions have objects of another layout.
+        is_best && !function.old
     });
     for function in &functions {
         let Some(row) = ROWS.get(function.tag) else {
@@ -123,7 +127,10 @@ impl Found {
             .filter_map(|&row| Some(ROWS.get(row)?.runtime))
             .collect();
         let missing = |(index, row): (usize, &Row)| {
-            let expected = runtimes.contains(row.runtime) && row.unless.is_none();
+            // A C library's functions that a program does not need are not linked into it.
+            let expected = runtimes.contains(row.runtime)
+                && row.unless.is_none()
+                && (self.is_libc || row.files == Files::All);
             (expected && !self.rows.contains(&index) && !self.unreadable.contains(&index))
                 .then_some(row.name())
         };
@@ -139,14 +146,7 @@ impl Found {
         if !self.unreadable.is_empty() {
             text += &format!("; argument in no register: {}", list(&self.unreadable));
         }
-        if self.libc == Some(Libc::Glibc) && !self.has("__lll_lock_wait") {
-            text += "; without debug symbols of glibc, its mutexes, semaphores and once controls are not told";
-        }
         text
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.rows.iter().any(|&row| name_of(row) == name)
     }
 }
 
