@@ -68,7 +68,10 @@ pub fn run(locks: &'static [Lock]) -> ! {
             worker.tid.load(Ordering::Acquire) != 0
         });
     }
-    say(format_args!(r#"{{"event":"ready","pid":{}}}"#, process::id()));
+    say(format_args!(
+        r#"{{"event":"ready","pid":{}}}"#,
+        process::id()
+    ));
     await_go();
     for (number, lock) in locks.iter().enumerate() {
         let Some(crew) = POOL.get(..lock.waiters) else {
