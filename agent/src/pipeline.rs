@@ -1,5 +1,6 @@
 //! Wiring: from a target to a report. The one file that knows every stage.
 
+mod overhead;
 mod slow;
 
 use std::{
@@ -20,8 +21,9 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use slow::Slow;
-
+use self::overhead::Overhead;
+pub use self::overhead::Tell;
+use self::slow::Slow;
 use crate::{
     ingest::{
         census,
@@ -89,6 +91,8 @@ pub struct Options {
     pub sample_interval: Option<Duration>,
     /// Uprobes besides.
     pub probes: Probes,
+    /// Tells the user what cannot wait for the report.
+    pub tell: Tell,
 }
 
 /// What goes on, for a progress line.
@@ -113,6 +117,7 @@ pub struct Recording {
     plane: Plane,
     slow: Option<Slow>,
     engine: Engine,
+    overhead: Option<Overhead>,
     /// The kernel side adds processes to the set of targets.
     targets_grow: bool,
     started: Instant,
@@ -137,7 +142,15 @@ impl Recording {
             wanted,
             options.watch.pids(),
         )?;
+        let mut overhead = Overhead::start(
+            &mut plane,
+            options.probes.max_overhead_percent,
+            options.tell,
+        );
         let slow = Slow::start(features, options, &mut plane);
+        if let Some(overhead) = &mut overhead {
+            overhead.release(&mut plane);
+        }
         // Loading the programs takes a while, in which nothing is seen.
         let (started, started_at) = (Instant::now(), SystemTime::now());
         let mut engine = Engine::sampling(config.sample_interval_ns);
@@ -148,6 +161,7 @@ impl Recording {
             plane,
             slow,
             engine,
+            overhead,
             targets_grow: config.follow_forks == 1,
             started,
             started_at,
@@ -178,6 +192,9 @@ impl Recording {
                 () = &mut until => break,
                 _ = ticks.tick() => {
                     progress(&|| self.progress());
+                    if let Some(overhead) = &mut self.overhead {
+                        overhead.look(&mut self.plane);
+                    }
                     turns = turns.saturating_add(1);
                     self.look_for_files(turns);
                     if turns.is_multiple_of(TICKS_PER_PRUNING) {
@@ -245,6 +262,10 @@ impl Recording {
         for entry in self.slow.iter().flat_map(Slow::plan) {
             self.plane.add_to_plan(entry);
         }
+        if let Some(overhead) = &mut self.overhead {
+            overhead.look(&mut self.plane);
+            overhead.tell_plan(&mut self.plane);
+        }
         capture::build(&mut self.plane, &mut self.engine, self.started_at, duration)
     }
 }
@@ -268,6 +289,7 @@ pub fn try_out(features: &Features, capacity: Capacity) -> Result<Plane, PlaneEr
         capacity,
         sample_interval: None,
         probes: Probes::default(),
+        tell: |_| {},
     };
     let config = configure(features, &options);
     Plane::attach(
@@ -335,6 +357,7 @@ pub fn snapshot(
             capacity: Capacity::default(),
             sample_interval: None,
             probes: Probes::default(),
+            tell: |_| {},
         },
     );
     let refused = match Plane::census_only(&config, features, watch.pids()) {

@@ -193,6 +193,11 @@ impl Plane {
             .attach(&mut self.attached.ebpf, program, sites, scope)
     }
 
+    /// What attaches uprobes, when [`Wanted::uprobes`] was set, and the object that it needs for that.
+    pub fn uprobes(&mut self) -> Option<(&mut Uprobes, &mut Ebpf)> {
+        Some((self.uprobes.as_mut()?, &mut self.attached.ebpf))
+    }
+
     /// Hits of uprobes so far, by price.
     ///
     /// # Errors

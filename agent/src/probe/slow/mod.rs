@@ -1,11 +1,11 @@
 //! Probes on contended entry points (`--probe slow`): a lock that is about to be waited for tells its kind and address.
 //!
-//! [`table`] is the data, [`names`] finds its rows among symbols and [`notes`] among static probes, [`scan`] in one file,
-//! [`files`] in those of processes.
+//! [`table`] is the data, [`names`] finds its rows among symbols, [`scan`] in one file and [`files`] in those of processes;
+//! [`registers`] knows where static probes have their arguments.
 
 pub mod files;
 pub mod names;
-pub mod notes;
+pub mod registers;
 pub mod scan;
 pub mod table;
 

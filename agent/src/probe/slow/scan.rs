@@ -6,15 +6,13 @@ use holdup_abi::slow::{FIRST_REGISTER, Place};
 
 use super::{
     names::{self, Libc},
-    notes,
+    registers,
     table::{Files, Function, ROWS, Row},
 };
-use crate::probe::uprobe::{
-    Site,
-    find::Binary,
-    placement::{Needs, Placement},
-};
+use crate::probe::uprobe::{Site, find::Binary, placement::Needs};
 
+/// Who defines the static probes of the table.
+const PROVIDER: &str = "hotspot";
 /// Names in one line of the plan.
 const MAX_NAMED: usize = 12;
 
@@ -61,60 +59,49 @@ pub fn scan(binary: &Binary) -> Found {
         };
         let needs = u8::try_from(row.place.source + 1).unwrap_or(u8::MAX);
         let placement = binary.place(function, Needs::arguments(needs));
-        found.add(binary, function.tag, &placement, row.place);
+        // The table is shorter than that, see its test.
+        let Ok(number) = u16::try_from(function.tag) else {
+            continue;
+        };
+        found.stepped += usize::from(!placement.emulated);
+        found.rows.insert(function.tag);
+        let site = Site::new(binary, &placement, number, row.place.pack());
+        found.sites.push(site);
     }
     found.static_probes(binary);
     found
 }
 
 impl Found {
-    fn add(&mut self, binary: &Binary, row: usize, placement: &Placement, place: Place) {
-        // The table is shorter than that, see its test.
-        let Ok(number) = u16::try_from(row) else {
-            return;
-        };
-        self.stepped += usize::from(!placement.emulated);
-        self.rows.insert(row);
-        self.sites
-            .push(Site::new(binary, placement, number, place.pack()));
-    }
-
     fn static_probes(&mut self, binary: &Binary) {
-        const PROVIDER: &str = "hotspot";
-        let Some((section, _)) = binary.section(".note.stapsdt") else {
-            return;
-        };
-        let base = binary.section(".stapsdt.base").map(|(_, address)| address);
-        for note in notes::all(&section, base).filter(|note| note.provider == PROVIDER) {
-            let row = ROWS
-                .iter()
+        let probes = binary.statics(|provider, name| {
+            ROWS.iter()
                 .enumerate()
                 .find_map(|(index, row)| match row.function {
-                    Function::Static(name, argument) if name == note.name => {
-                        Some((index, row, argument))
+                    Function::Static(wanted, argument)
+                        if wanted == name && provider == PROVIDER =>
+                    {
+                        Some((index, row.place, argument))
                     }
                     _ => None,
-                });
-            let (Some((index, row, argument)), Some(offset)) = (row, binary.offset(note.location))
-            else {
+                })
+        });
+        for probe in &probes {
+            let (row, place, argument) = probe.tag;
+            let Some(word) = registers::register(&probe.arguments, argument) else {
+                self.unreadable.insert(row);
                 continue;
-            };
-            let Some(word) = notes::register(note.arguments, argument) else {
-                self.unreadable.insert(index);
-                continue;
-            };
-            let placement = Placement {
-                emulated: true,
-                ..Placement::entry(offset, "a static probe")
             };
             let place = Place {
                 source: FIRST_REGISTER + word,
-                ..row.place
+                ..place
             };
-            self.add(binary, index, &placement, place);
-            if let (Some(site), true) = (self.sites.last_mut(), note.semaphore != 0) {
-                site.semaphore = binary.data_offset(note.semaphore).unwrap_or(0);
-            }
+            let Ok(number) = u16::try_from(row) else {
+                continue;
+            };
+            self.rows.insert(row);
+            self.sites
+                .push(Site::at_static(binary, probe, false, number, place.pack()));
         }
     }
 

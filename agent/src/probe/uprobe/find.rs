@@ -3,6 +3,8 @@
 //! Names come from `.dynsym`, `.symtab` and the `.symtab` of a separate debug file. Everything in a file is hostile: what
 //! is read is bounded, and what makes no sense is left out.
 
+pub mod usdt;
+
 use std::{
     collections::{BTreeMap, HashSet},
     fs::File,
@@ -196,23 +198,6 @@ impl Binary {
             .min(placement::MAX_CODE as u64)
             .min(self.image.len().saturating_sub(offset));
         self.image.read(offset, size, size).unwrap_or_default()
-    }
-
-    /// Contents and ELF virtual address of a section, if it is there and no larger than is read.
-    #[must_use]
-    pub fn section(&self, name: &str) -> Option<(Vec<u8>, u64)> {
-        let section = self.elf.section(name)?;
-        let contents = elf::contents(&self.image, section, Limits::default().section_bytes)?;
-        Some((contents, section.address))
-    }
-
-    /// Offset in the file of an ELF virtual address, be it code or data.
-    #[must_use]
-    pub fn data_offset(&self, address: u64) -> Option<u64> {
-        self.elf.loads().find_map(|segment| {
-            let distance = address.checked_sub(segment.address)?;
-            (distance < segment.file_size).then(|| segment.offset.checked_add(distance))?
-        })
     }
 
     /// Where in a function to place a probe.
