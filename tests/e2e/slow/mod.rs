@@ -6,12 +6,16 @@ mod libraries;
 mod notes;
 mod rust;
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use holdup_tests::{
     Recording, Workload,
     report::{Capture, parse_address},
+    scratch, toolchain,
 };
 use serde::Deserialize;
 
@@ -90,6 +94,29 @@ fn check(pid: u32, counted: &Counted, capture: &Capture, runtime: &str) -> Resul
         capture.waits_of(pid)
     );
     Ok(())
+}
+
+/// Compiles a workload with further arguments, such as libraries of Debian's.
+fn link(source: &str, arguments: &[&str]) -> Result<PathBuf> {
+    let cpp = source.ends_with(".cpp");
+    let (tool, standard) = if cpp {
+        ("c++", "-std=c++17")
+    } else {
+        ("cc", "-std=gnu11")
+    };
+    let stem = source.split_once('.').map_or(source, |(stem, _)| stem);
+    let program = scratch::build_dir()?.join(stem);
+    toolchain::run(
+        Command::new(tool)
+            .args([
+                standard, "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-pthread",
+            ])
+            .arg(toolchain::sources().join(source))
+            .arg("-o")
+            .arg(&program)
+            .args(arguments),
+    )?;
+    Ok(program)
 }
 
 /// What the plan says of a file.
