@@ -1,6 +1,7 @@
 //! Wiring: from a target to a report. The one file that knows every stage.
 
 mod overhead;
+mod slow;
 
 use std::{
     cell::RefCell,
@@ -23,6 +24,7 @@ use tokio::{
 
 use self::overhead::Overhead;
 pub use self::overhead::Tell;
+use self::slow::Slow;
 use crate::{
     ingest::{
         census,
@@ -124,6 +126,7 @@ pub struct Progress {
 )]
 pub struct Recording {
     plane: Plane,
+    slow: Option<Slow>,
     engine: Engine,
     /// Whose calls of lock functions are followed, if asked for.
     entry: Option<Entry>,
@@ -163,6 +166,7 @@ impl Recording {
             pids.iter().for_each(|&pid| new.look(&mut plane, pid));
             entry = Some(new);
         }
+        let slow = Slow::start(features, options, &mut plane);
         if let Some(overhead) = &mut overhead {
             overhead.release(&mut plane);
         }
@@ -174,6 +178,7 @@ impl Recording {
         }
         Ok(Self {
             plane,
+            slow,
             engine,
             entry,
             capacity,
@@ -250,7 +255,8 @@ impl Recording {
                     if let Some(overhead) = &mut self.overhead {
                         overhead.look(&mut self.plane);
                     }
-                    turns = turns.wrapping_add(1);
+                    turns = turns.saturating_add(1);
+                    self.look_for_files(turns);
                     if turns.is_multiple_of(TICKS_PER_PRUNING) {
                         self.prune()?;
                     }
@@ -289,6 +295,15 @@ impl Recording {
         Ok(())
     }
 
+    /// Often at first: a program that was just started is still loading its libraries.
+    fn look_for_files(&mut self, turn: u32) {
+        if let Some(slow) = &mut self.slow
+            && (turn < TICKS_PER_PRUNING || turn.is_multiple_of(TICKS_PER_PRUNING))
+        {
+            slow.look(&mut self.plane);
+        }
+    }
+
     fn prune(&mut self) -> io::Result<()> {
         if !self.targets_grow {
             return Ok(());
@@ -320,6 +335,9 @@ impl Recording {
     pub fn finish(&mut self) -> Result<Capture, PlaneError> {
         let duration = self.started.elapsed();
         let mut price = None;
+        for entry in self.slow.iter().flat_map(Slow::plan) {
+            self.plane.add_to_plan(entry);
+        }
         if let Some(overhead) = &mut self.overhead {
             overhead.look(&mut self.plane);
             overhead.tell_plan(&mut self.plane);
@@ -513,6 +531,7 @@ fn proc_census(watch: &Watch) -> (Vec<Task>, Option<io::Error>) {
 fn configure(features: &Features, options: &Options) -> Config {
     let mut config = config::base(features, options.sample_interval);
     config.measure_holds = 1;
+    config.slow = (options.probes.slow && slow::is_possible(features)).into();
     match &options.watch {
         Watch::All => config.target_mode = TARGET_ALL,
         Watch::Processes(pids) => match pids.as_slice() {

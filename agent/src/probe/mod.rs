@@ -10,5 +10,6 @@ pub mod entry;
 pub mod feature;
 pub mod object;
 pub mod plan;
+pub mod slow;
 pub mod table;
 pub mod uprobe;

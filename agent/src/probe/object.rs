@@ -73,6 +73,12 @@ pub const fn holds(config: &Config, capacity: Capacity) -> u32 {
     }
 }
 
+/// Elements of what is kept for probes on contended entry points: as many as `threads`, if there are any.
+#[must_use]
+pub const fn notes(config: &Config, threads: u32) -> u32 {
+    if config.slow == 1 { threads } else { 1 }
+}
+
 /// Creates the maps and prepares the programs; nothing is attached yet.
 ///
 /// # Errors
@@ -97,6 +103,8 @@ pub fn load(config: &Config, capacity: Capacity, btf: Option<&Btf>) -> Result<Eb
         .map_max_entries("THREADS", places)
         .map_max_entries("THREAD_OWNERS", capacity.threads)
         .map_max_entries("MORE_THREADS", capacity.threads)
+        .map_max_entries("NOTES", notes(&config, places))
+        .map_max_entries("OWN_WORDS", notes(&config, capacity.threads))
         .map_max_entries("SAMPLES", capacity.ring_bytes)
         .load(OBJECT)
 }

@@ -55,6 +55,9 @@ counters! {
     EntryStackUnreadable = "entry_stack_unreadable",
     /// Accesses to a map element that must exist and did not: a bug in holdup.
     Internal = "internal",
+    /// Contended calls whose lock was not noted because the thread has no place in the thread table: what is waited for is
+    /// guessed, as without `--probe slow`.
+    NotesLost = "notes_lost",
 }
 
 /// Number of counters.

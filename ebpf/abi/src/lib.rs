@@ -14,6 +14,7 @@ pub mod futex;
 pub mod hold;
 pub mod lock;
 pub mod record;
+pub mod slow;
 pub mod thread;
 pub mod uprobe;
 

@@ -6,6 +6,7 @@ use crate::{
     entry,
     hold::{BesideKey, Holds, Tally},
     lock::{Lock, LockKey},
+    slow::Note,
     thread::Thread,
 };
 
@@ -18,5 +19,7 @@ macro_rules! pod {
     };
 }
 
-pod!(BesideKey, Task, Config, Holds, Lock, LockKey, Tally, Thread);
+pod!(
+    BesideKey, Task, Config, Holds, Lock, LockKey, Note, Tally, Thread
+);
 pod!(entry::Edge, entry::EdgeKey, entry::Lock, entry::Thread);
