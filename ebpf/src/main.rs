@@ -10,6 +10,7 @@
 mod blame;
 mod count;
 mod filter;
+mod golang;
 mod hold;
 mod lock;
 mod maps;

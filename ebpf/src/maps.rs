@@ -2,11 +2,12 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, Queue, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue, RingBuf},
 };
 use holdup_abi::{
     config::{CONTROL_COUNT, Config, MAX_TARGETS},
     counter,
+    golang::{Goroutine, Wait},
     hold::{BesideKey, Holds, Tally},
     lock::{Lock, LockKey},
     record::WaitSample,
@@ -58,6 +59,8 @@ pub static CONFIG: Config = Config {
     thread_mask: 0,
     measure_holds: 0,
     waiters_threshold: 0,
+    goroutines: 0,
+    padding: 0,
 };
 
 /// Reads one field of [`CONFIG`].
@@ -134,3 +137,13 @@ pub static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(MAX_TARGETS, 0
 /// What the agent tells the task iterator before a run: see [`holdup_abi::config::CONTROL_ADOPT`] and the following.
 #[map]
 pub static CONTROL: Array<u64> = Array::with_max_entries(CONTROL_COUNT, 0);
+
+/// Parked goroutine -> its wait. 262,144 x 56 B (+ about 48 B of hash overhead). Full: the wait is not accounted,
+/// `go_waits_full` grows.
+#[map]
+pub static GO_WAITS: HashMap<Goroutine, Wait> = HashMap::with_max_entries(262_144, 0);
+
+/// Process id -> when its last thread ended, or when it executed another program: the agent settles the waits of its
+/// goroutines. 1,024 x 16 B. Full: the oldest one goes, and those waits count as ended when the agent looks.
+#[map]
+pub static GO_ENDED: LruHashMap<u32, u64> = LruHashMap::with_max_entries(1_024, 0);

@@ -34,6 +34,10 @@ impl Default for Capacity {
 /// Spare room in the hash of locks, so that its per-CPU free lists never run dry before the slots do.
 const HASH_SLACK: u32 = 256;
 
+/// Goroutines that can be parked at once, and processes of theirs that can end between two looks.
+const GOROUTINES: u32 = 262_144;
+const PROCESSES: u32 = 1_024;
+
 /// Elements of the array of threads, which is indexed by the low bits of a thread id.
 #[must_use]
 pub const fn places(threads: u32) -> u32 {
@@ -60,6 +64,7 @@ pub fn load(config: &Config, capacity: Capacity, btf: Option<&Btf>) -> Result<Eb
         thread_mask: places - 1,
         ..*config
     };
+    let goroutines = config.goroutines == 1;
     EbpfLoader::new()
         .btf(btf)
         .override_global("CONFIG", &config, true)
@@ -71,5 +76,7 @@ pub fn load(config: &Config, capacity: Capacity, btf: Option<&Btf>) -> Result<Eb
         .map_max_entries("THREAD_OWNERS", capacity.threads)
         .map_max_entries("MORE_THREADS", capacity.threads)
         .map_max_entries("SAMPLES", capacity.ring_bytes)
+        .map_max_entries("GO_WAITS", if goroutines { GOROUTINES } else { 1 })
+        .map_max_entries("GO_ENDED", if goroutines { PROCESSES } else { 1 })
         .load(OBJECT)
 }

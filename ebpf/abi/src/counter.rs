@@ -41,6 +41,12 @@ counters! {
     CrossingsDropped = "crossings_dropped",
     /// Accesses to a map element that must exist and did not: a bug in holdup.
     Internal = "internal",
+    /// Waits of goroutines not accounted because the table of goroutines was full.
+    GoWaitsFull = "go_waits_full",
+    /// Waits of goroutines whose end was never seen; found stale at the goroutine's next wait and taken back.
+    GoEndMissed = "go_end_missed",
+    /// Goroutines that were made ready whose record could not be read: their wait goes on for us.
+    GoUnreadable = "go_unreadable",
 }
 
 /// Number of counters.

@@ -10,6 +10,7 @@ pub mod census;
 pub mod config;
 pub mod counter;
 pub mod futex;
+pub mod golang;
 pub mod hold;
 pub mod lock;
 pub mod record;

@@ -3,6 +3,7 @@
 use crate::{
     census::Task,
     config::Config,
+    golang::{Goroutine, Wait},
     hold::{BesideKey, Holds, Tally},
     lock::{Lock, LockKey},
     thread::Thread,
@@ -17,4 +18,6 @@ macro_rules! pod {
     };
 }
 
-pod!(BesideKey, Task, Config, Holds, Lock, LockKey, Tally, Thread);
+pod!(
+    BesideKey, Task, Config, Holds, Lock, LockKey, Tally, Thread, Goroutine, Wait
+);
