@@ -1,5 +1,7 @@
 //! Wiring: from a target to a report. The one file that knows every stage.
 
+mod goroutines;
+
 use std::{
     cell::RefCell,
     collections::HashMap,
@@ -18,13 +20,14 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
+use self::goroutines::Goroutines;
 use crate::{
     ingest::{
         census,
         plane::{Plane, PlaneError},
     },
     model::{Capture, Snapshot, plan::PlanEntry, plan::Status},
-    probe::{config, feature::Features, object::Capacity, plan::Wanted},
+    probe::{config, feature::Features, object::Capacity, plan::Wanted, uprobe::asked::Probes},
     report::{self, budget::Budget, capture, engine::Engine, snapshot::Seen},
 };
 
@@ -83,6 +86,8 @@ pub struct Options {
     pub capacity: Capacity,
     /// Least time between two samples of one lock; `None` takes none.
     pub sample_interval: Option<Duration>,
+    /// Uprobes besides.
+    pub probes: Probes,
 }
 
 /// What goes on, for a progress line.
@@ -106,6 +111,8 @@ pub struct Progress {
 pub struct Recording {
     plane: Plane,
     engine: Engine,
+    /// Whom it watches, and uprobes on their goroutines, when those were asked for.
+    goroutines: Option<(Watch, Goroutines)>,
     /// The kernel side adds processes to the set of targets.
     targets_grow: bool,
     started: Instant,
@@ -121,6 +128,7 @@ impl Recording {
         let config = configure(features, options);
         let wanted = Wanted {
             follow_forks: config.follow_forks == 1,
+            uprobes: options.probes.any(),
         };
         let mut plane = Plane::attach(
             &config,
@@ -135,13 +143,25 @@ impl Recording {
         if options.sample_interval.is_some() {
             engine.first_look(&mut capture::waiters(&mut plane)?);
         }
-        Ok(Self {
+        let mut recording = Self {
             plane,
             engine,
+            goroutines: options
+                .probes
+                .go
+                .then(|| (options.watch.clone(), Goroutines::default())),
             targets_grow: config.follow_forks == 1,
             started,
             started_at,
-        })
+        };
+        recording.look_for_goroutines();
+        Ok(recording)
+    }
+
+    fn look_for_goroutines(&mut self) {
+        if let Some((watch, goroutines)) = &mut self.goroutines {
+            goroutines.look(&mut self.plane, watch);
+        }
     }
 
     /// Takes in samples until `until` is ready; calls `progress` now and then, with a function that adds up what there
@@ -168,6 +188,7 @@ impl Recording {
                 () = &mut until => break,
                 _ = ticks.tick() => {
                     progress(&|| self.progress());
+                    self.look_for_goroutines();
                     turns = turns.wrapping_add(1);
                     if turns.is_multiple_of(TICKS_PER_PRUNING) {
                         self.prune()?;
@@ -244,13 +265,17 @@ pub fn try_out(features: &Features, capacity: Capacity) -> Result<Plane, PlaneEr
         watch,
         capacity,
         sample_interval: None,
+        probes: Probes::default(),
     };
     let config = configure(features, &options);
     Plane::attach(
         &config,
         capacity,
         features,
-        Wanted { follow_forks: true },
+        Wanted {
+            follow_forks: true,
+            ..Wanted::default()
+        },
         &[],
     )
 }
@@ -307,6 +332,7 @@ pub fn snapshot(
             watch: watch.clone(),
             capacity: Capacity::default(),
             sample_interval: None,
+            probes: Probes::default(),
         },
     );
     let refused = match Plane::census_only(&config, features, watch.pids()) {
@@ -397,6 +423,7 @@ fn proc_census(watch: &Watch) -> (Vec<Task>, Option<io::Error>) {
 fn configure(features: &Features, options: &Options) -> Config {
     let mut config = config::base(features, options.sample_interval);
     config.measure_holds = 1;
+    config.goroutines = options.probes.go.into();
     match &options.watch {
         Watch::All => config.target_mode = TARGET_ALL,
         Watch::Processes(pids) => match pids.as_slice() {

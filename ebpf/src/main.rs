@@ -24,6 +24,8 @@ mod thread;
 mod wait;
 mod wake;
 
+mod hit;
+
 /// The verifier rejects the loop, so no program that can panic gets loaded.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

@@ -147,3 +147,7 @@ pub static GO_WAITS: HashMap<Goroutine, Wait> = HashMap::with_max_entries(262_14
 /// goroutines. 1,024 x 16 B. Full: the oldest one goes, and those waits count as ended when the agent looks.
 #[map]
 pub static GO_ENDED: LruHashMap<u32, u64> = LruHashMap::with_max_entries(1_024, 0);
+
+/// Hits of uprobes by what they cost: see [`holdup_abi::uprobe::PRICES`]. 8 B per price and processor.
+#[map]
+pub static HITS: PerCpuArray<u64> = PerCpuArray::with_max_entries(holdup_abi::uprobe::PRICES, 0);

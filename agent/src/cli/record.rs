@@ -50,6 +50,7 @@ pub fn run(config: &RecordConfig) -> Result<Exit, Error> {
             .recording
             .stacks
             .then_some(config.recording.sample_interval),
+        probes: config.probes.clone(),
     };
     let mut recording = Recording::start(&features, &options).map_err(watch::plane_error)?;
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -19,6 +19,7 @@ use holdup_abi::{
     hold::{BesideKey, Holds, Tally},
     lock::LockKey,
     thread::{IDLE, Thread},
+    uprobe::PRICES,
 };
 
 use super::{
@@ -32,6 +33,7 @@ use crate::{
         feature::Features,
         object::{self, Capacity},
         plan::Wanted,
+        uprobe::{self, Links, Site, Uprobes},
     },
 };
 
@@ -62,6 +64,7 @@ pub enum PlaneError {
 #[expect(missing_debug_implementations, reason = "aya's ring buffer has none")]
 pub struct Plane {
     attached: Attached,
+    uprobes: Option<Uprobes>,
     /// Statistics of every lock.
     pub locks: LockTable,
     /// How long locks were held, by their slots.
@@ -92,8 +95,10 @@ impl Plane {
         let mut ebpf = attach::load(config, capacity, btf.as_ref())?;
         fill_slots(&mut ebpf, capacity.locks).map_err(map_error("FREE_SLOTS"))?;
         set_targets(&mut ebpf, targets).map_err(map_error("TARGETS"))?;
+        let uprobes = wanted.uprobes.then(|| Uprobes::new(&ebpf));
         let attached = attach::attach(ebpf, btf.as_ref(), features, wanted)?;
         let mut plane = Self::open(attached, config, capacity)?;
+        plane.uprobes = uprobes;
         if plane.attached.has_census() {
             plane.set_clock()?;
             plane
@@ -154,6 +159,7 @@ impl Plane {
             .map_err(map_error("SAMPLES"))?;
         Ok(Self {
             attached,
+            uprobes: None,
             locks,
             holds,
             threads,
@@ -168,6 +174,34 @@ impl Plane {
     #[must_use]
     pub fn plan(&self) -> &[PlanEntry] {
         &self.attached.plan
+    }
+
+    /// Adds a row to it.
+    pub fn add_to_plan(&mut self, entry: PlanEntry) {
+        self.attached.plan.push(entry);
+    }
+
+    /// Attaches a uprobe program, when [`Wanted::uprobes`] was set. See [`Uprobes::attach`].
+    ///
+    /// # Errors
+    /// Nothing could be attached.
+    pub fn probe(
+        &mut self,
+        program: &str,
+        sites: &[Site],
+        scope: Option<u32>,
+    ) -> Result<Links, uprobe::AttachError> {
+        self.uprobes
+            .get_or_insert_with(Uprobes::single_only)
+            .attach(&mut self.attached.ebpf, program, sites, scope)
+    }
+
+    /// Hits of uprobes so far, by price.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn hits(&self) -> Result<[u64; PRICES as usize], PlaneError> {
+        uprobe::hits(&self.attached.ebpf).map_err(map_error("HITS"))
     }
 
     /// Whether [`Self::census`] works.
@@ -328,6 +362,16 @@ impl Plane {
         Ok(())
     }
 
+    /// The set of targets.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn targets(&self) -> Result<Vec<u32>, PlaneError> {
+        let set = self.map::<HashMap<&MapData, u32, u32>>("TARGETS")?;
+        let pids: Result<_, MapError> = set.keys().collect();
+        pids.map_err(map_error("TARGETS"))
+    }
+
     /// Whether the locks' statistics tell how long their waiters were ready to run.
     #[must_use]
     pub const fn tells_run_delay(&self) -> bool {
@@ -400,16 +444,10 @@ impl Plane {
         &self.attached.ebpf
     }
 
-    /// The loaded object, to attach more of it.
-    pub const fn object_mut(&mut self) -> &mut Ebpf {
-        &mut self.attached.ebpf
-    }
-
     /// Notes that goroutines are watched from now on.
-    pub fn watch_goroutines(&mut self, plan: Vec<PlanEntry>) {
+    pub fn watch_goroutines(&mut self) {
         self.goroutines_since_ns
             .get_or_insert_with(super::clock::monotonic_ns);
-        self.attached.plan.extend(plan);
     }
 
     /// Since when goroutines are watched, on the monotonic clock in nanoseconds; `None` when they are not.

@@ -7,6 +7,8 @@ pub mod attach;
 pub mod btf;
 pub mod config;
 pub mod feature;
+pub mod golang;
 pub mod object;
 pub mod plan;
 pub mod table;
+pub mod uprobe;

@@ -1,13 +1,16 @@
 //! The compiled programs, embedded, and how they are configured at load time.
 
-use aya::{Btf, Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
+use aya::{
+    Btf, Ebpf, EbpfError, EbpfLoader, include_bytes_aligned,
+    maps::{Map, MapData},
+};
 use holdup_abi::config::Config;
 
 #[cfg(target_arch = "x86_64")]
-static OBJECT: &[u8] =
+pub(super) static OBJECT: &[u8] =
     include_bytes_aligned!(concat!(env!("HOLDUP_BPF_DIST"), "/holdup-x86_64.bpf.o"));
 #[cfg(target_arch = "aarch64")]
-static OBJECT: &[u8] =
+pub(super) static OBJECT: &[u8] =
     include_bytes_aligned!(concat!(env!("HOLDUP_BPF_DIST"), "/holdup-aarch64.bpf.o"));
 
 /// Capacities of the kernel side's tables.
@@ -79,4 +82,20 @@ pub fn load(config: &Config, capacity: Capacity, btf: Option<&Btf>) -> Result<Eb
         .map_max_entries("GO_WAITS", if goroutines { GOROUTINES } else { 1 })
         .map_max_entries("GO_ENDED", if goroutines { PROCESSES } else { 1 })
         .load(OBJECT)
+}
+
+/// A map of a loaded object, whatever its type; nothing for types that the object does not have.
+#[must_use]
+pub const fn data(map: &Map) -> Option<&MapData> {
+    match map {
+        Map::Array(data)
+        | Map::HashMap(data)
+        | Map::LruHashMap(data)
+        | Map::PerCpuArray(data)
+        | Map::PerCpuHashMap(data)
+        | Map::Queue(data)
+        | Map::RingBuf(data)
+        | Map::StackTraceMap(data) => Some(data),
+        _ => None,
+    }
 }

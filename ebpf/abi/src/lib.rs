@@ -15,6 +15,7 @@ pub mod hold;
 pub mod lock;
 pub mod record;
 pub mod thread;
+pub mod uprobe;
 
 #[cfg(feature = "user")]
 mod user;

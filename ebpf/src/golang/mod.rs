@@ -11,15 +11,16 @@
 mod regs;
 mod wait;
 
-use aya_ebpf::{EbpfContext as _, macros::uprobe, programs::ProbeContext};
+use aya_ebpf::{macros::uprobe, programs::ProbeContext};
 
 pub use wait::ended;
 
-use crate::sample::Source;
+use crate::{hit::hit, sample::Source};
 
 /// On `runtime.(*semaRoot).queue`.
 #[uprobe]
 pub fn go_park(context: ProbeContext) -> u32 {
+    hit(&context);
     let word = |index| regs::word(&context, index);
     wait::begin(
         Source::of(&context),
@@ -32,6 +33,7 @@ pub fn go_park(context: ProbeContext) -> u32 {
 /// On `runtime.readyWithTime`.
 #[uprobe]
 pub fn go_ready_sudog(context: ProbeContext) -> u32 {
+    hit(&context);
     wait::end_of_sudog(regs::word(&context, regs::ARGUMENTS[0]));
     0
 }
@@ -39,6 +41,7 @@ pub fn go_ready_sudog(context: ProbeContext) -> u32 {
 /// On `runtime.ready`.
 #[uprobe]
 pub fn go_ready(context: ProbeContext) -> u32 {
+    hit(&context);
     wait::end(regs::word(&context, regs::ARGUMENTS[0]));
     0
 }
