@@ -24,7 +24,7 @@ struct Running {}
 
 #[test]
 fn nobody_falls_over() -> Result<()> {
-    for release in go::releases()? {
+    for release in go::spread()? {
         let program = release.build("churn", Variant::Stripped)?;
         let mut workload = Workload::start(&program, &[])?;
         let _: Running = workload.go_to("running")?;

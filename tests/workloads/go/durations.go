@@ -1,6 +1,6 @@
 // durations: waits whose number is known, and for how long they last at least and at most. Arguments: how many goroutines,
-// how many rounds, and for how many milliseconds they fight afterwards, when only Go's own profiles know how often they
-// had to wait.
+// how many rounds, for how many milliseconds they fight afterwards, when only Go's own profiles know how often they had to
+// wait, and where to write Go's own profile of the rounds (or nothing).
 package main
 
 import (
@@ -108,12 +108,13 @@ func events(profile func([]runtime.BlockProfileRecord) (int, bool), function, bu
 	}
 	for _, record := range records[:n] {
 		frames := runtime.CallersFrames(record.Stack())
-		found, other := false, false
-		for more := true; more; {
-			var frame runtime.Frame
-			frame, more = frames.Next()
+		frame, more := frames.Next()
+		// The runtime's own locks, in newer releases.
+		found, other := false, strings.HasPrefix(frame.Function, "runtime.")
+		for more {
 			found = found || strings.HasPrefix(frame.Function, function)
 			other = other || strings.HasPrefix(frame.Function, but)
+			frame, more = frames.Next()
 		}
 		if found && !other {
 			count += record.Count
@@ -157,6 +158,9 @@ func main() {
 		locks = append(locks, known)
 	}
 	runtime.SetBlockProfileRate(0)
+	if len(os.Args) > 4 {
+		profile("block", os.Args[4])
+	}
 	runtime.SetMutexProfileFraction(1)
 	mutexBefore, sharedBefore := releases()
 	fight(goroutines, time.Duration(milliseconds)*time.Millisecond)

@@ -199,8 +199,11 @@ fn process(
     };
     let mut locks = locks::of(looked, &mut awaited, engine);
     found.go.push(groups::of(&census, &awaited, &ages));
-    let mut explained = graph::explain(&chain::facts(&census, &mut locks));
-    for Waited { lock, .. } in &mut locks {
+    // Most waiters come first; of the others there is nothing to explain.
+    let waited_for = locks.partition_point(|waited| !waited.waiters.is_empty());
+    let waited_for = locks.get_mut(..waited_for).unwrap_or_default();
+    let mut explained = graph::explain(&chain::facts(&census, waited_for));
+    for Waited { lock, .. } in waited_for {
         lock.explanation = explained.locks.remove(&(lock.name(), lock.kind));
     }
     found.add(locks);
