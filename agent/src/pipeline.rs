@@ -160,7 +160,7 @@ impl Recording {
 
     fn look_for_goroutines(&mut self) {
         if let Some((watch, goroutines)) = &mut self.goroutines {
-            goroutines.look(&mut self.plane, watch);
+            goroutines.look(&mut self.plane, &mut self.engine, watch);
         }
     }
 

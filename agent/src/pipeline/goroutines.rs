@@ -1,6 +1,13 @@
 //! Watching goroutines park, in every process of the target that is written in Go, as soon as it is there.
 
-use std::{collections::HashSet, fs, io, os::unix::fs::MetadataExt as _};
+use std::{
+    collections::HashMap,
+    fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    io,
+    os::unix::fs::MetadataExt as _,
+    sync::Arc,
+};
 
 use super::Watch;
 use crate::{
@@ -8,6 +15,7 @@ use crate::{
     model::plan::{PlanEntry, Status},
     probe::{golang::Probes, uprobe::Links},
     proc::process::Proc,
+    report::{engine::Engine, waiter::space_of_task},
     runtime::go::{Program, program::Error},
 };
 
@@ -18,35 +26,66 @@ const MAX_PROCESSES: usize = 65_536;
 /// A file by device and inode.
 type File = (u64, u64);
 
+/// What a process executes, and what tells this from an earlier execution of the same file: where the kernel has put
+/// things, as hashed.
+type Execution = (File, u64);
+
 /// What is attached so far. Dropping it detaches.
 #[derive(Debug, Default)]
 pub struct Goroutines {
-    links: Vec<Links>,
     /// Processes that were looked at, with what they executed then.
-    met: HashSet<(u32, File)>,
-    /// What is probed: for one process, or for all that execute it.
-    probed: HashSet<(Option<u32>, File)>,
+    met: HashMap<u32, Execution>,
+    /// What is probed: a file for one process, or for all that execute it.
+    probed: HashMap<(Option<u32>, File), Vec<Links>>,
 }
 
 impl Goroutines {
     /// Looks for processes of the target that were not there before, and attaches.
     ///
     /// # Cost
-    /// One `stat` for each process, and 5 to 50 ms for each new one that is written in Go.
-    pub fn look(&mut self, plane: &mut Plane, watch: &Watch) {
+    /// About 10 us for each process, and 5 to 50 ms for each new one that is written in Go.
+    pub fn look(&mut self, plane: &mut Plane, engine: &mut Engine, watch: &Watch) {
+        let mut programs = Vec::new();
         for pid in candidates(plane, watch) {
-            let Ok(file) = executable(pid) else { continue };
-            if self.met.len() < MAX_PROCESSES && self.met.insert((pid, file)) {
-                // Others may execute the same file: they must not pay.
-                let scope = matches!(watch, Watch::Processes(_)).then_some(pid);
-                if self.probed.len() < MAX_FILES && !self.probed.contains(&(scope, file)) {
-                    self.attach(plane, pid, scope, file);
-                }
+            let Ok(execution) = execution(pid) else {
+                continue;
+            };
+            let before = self.met.get(&pid).copied();
+            if before == Some(execution) || (before.is_none() && self.met.len() >= MAX_PROCESSES) {
+                continue;
+            }
+            self.met.insert(pid, execution);
+            // Others may execute the same file: they must not pay.
+            let scope = matches!(watch, Watch::Processes(_)).then_some(pid);
+            // What was for a process that has become another program is for nobody any more.
+            if let (Some(_), Some((file, _))) = (scope, before) {
+                self.probed.remove(&(scope, file));
+            }
+            let place = (scope, execution.0);
+            if self.probed.len() < MAX_FILES && !self.probed.contains_key(&place) {
+                programs.extend(self.attach(plane, pid, place));
+            }
+        }
+        if programs.is_empty() {
+            return;
+        }
+        // Before they can end, or become other programs.
+        let tasks = plane.census().unwrap_or_default();
+        for program in programs {
+            let own = tasks.iter().find(|task| task.tgid == program.pid);
+            if let Some(task) = own {
+                engine.meet_program(space_of_task(task), &Arc::new(program));
             }
         }
     }
 
-    fn attach(&mut self, plane: &mut Plane, pid: u32, scope: Option<u32>, file: File) {
+    fn attach(
+        &mut self,
+        plane: &mut Plane,
+        pid: u32,
+        place: (Option<u32>, File),
+    ) -> Option<Program> {
+        let (scope, _) = place;
         let probes = Program::open(pid).and_then(|program| Ok((Probes::find(&program)?, program)));
         let (probes, program) = match probes {
             Ok(found) => found,
@@ -56,10 +95,10 @@ impl Goroutines {
                     let probe = format!("goroutines of {pid} (uprobes)");
                     plane.add_to_plan(unavailable(probe, error.to_string()));
                 }
-                return;
+                return None;
             }
         };
-        self.probed.insert((scope, file));
+        let mut attached = Vec::new();
         for probe in &probes.probes {
             let name = format!("{} of {pid} (uprobe)", probe.function);
             let links = plane.probe(probe.program, std::slice::from_ref(&probe.site), scope);
@@ -70,16 +109,18 @@ impl Goroutines {
                         status: Status::Attached,
                         reason: format!("{}, {}", program.version.text, probe.why),
                     });
-                    self.links.push(links);
+                    attached.push(links);
                 }
                 Err(error) => {
                     plane.add_to_plan(unavailable(name, describe(&error)));
                     // One without the other is of no use.
-                    return;
+                    return None;
                 }
             }
         }
+        self.probed.insert(place, attached);
         plane.watch_goroutines();
+        Some(program)
     }
 }
 
@@ -100,9 +141,12 @@ fn candidates(plane: &mut Plane, watch: &Watch) -> Vec<u32> {
     }
 }
 
-fn executable(pid: u32) -> io::Result<File> {
+fn execution(pid: u32) -> io::Result<Execution> {
     let file = fs::metadata(format!("/proc/{pid}/exe"))?;
-    Ok((file.dev(), file.ino()))
+    let mut hasher = DefaultHasher::new();
+    // A process that has just been made has its parent's.
+    fs::read(format!("/proc/{pid}/auxv"))?.hash(&mut hasher);
+    Ok(((file.dev(), file.ino()), hasher.finish()))
 }
 
 fn describe(error: &dyn std::error::Error) -> String {

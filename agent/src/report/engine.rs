@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
     time::Instant,
 };
 
@@ -25,6 +26,7 @@ use crate::{
     },
     model::RawFrame,
     proc::memory::Copied,
+    runtime::go::Program,
     symbol::{Limits, Space, Symbols},
 };
 
@@ -186,6 +188,12 @@ impl Engine {
         for (_, lock) in locks.filter(|(_, lock)| lock.op == SEMAPHORE) {
             self.meet_process(space_of(&lock.key));
         }
+    }
+
+    /// Takes in a program written in Go.
+    pub fn meet_program(&mut self, space: Space, program: &Arc<Program>) {
+        self.meet_process(space);
+        self.live.meet(space, program);
     }
 
     fn meet_process(&mut self, space: Space) {
