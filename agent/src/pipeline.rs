@@ -1,6 +1,7 @@
 //! Wiring: from a target to a report. The one file that knows every stage.
 
 mod goroutines;
+mod overhead;
 
 use std::{
     cell::RefCell,
@@ -20,7 +21,8 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use self::goroutines::Goroutines;
+pub use self::overhead::Tell;
+use self::{goroutines::Goroutines, overhead::Overhead};
 use crate::{
     ingest::{
         census,
@@ -88,6 +90,8 @@ pub struct Options {
     pub sample_interval: Option<Duration>,
     /// Uprobes besides.
     pub probes: Probes,
+    /// Tells the user what cannot wait for the report.
+    pub tell: Tell,
 }
 
 /// What goes on, for a progress line.
@@ -111,8 +115,8 @@ pub struct Progress {
 pub struct Recording {
     plane: Plane,
     engine: Engine,
-    /// Whom it watches, and uprobes on their goroutines, when those were asked for.
-    goroutines: Option<(Watch, Goroutines)>,
+    goroutines: Option<Goroutines>,
+    overhead: Option<Overhead>,
     /// The kernel side adds processes to the set of targets.
     targets_grow: bool,
     started: Instant,
@@ -137,31 +141,33 @@ impl Recording {
             wanted,
             options.watch.pids(),
         )?;
+        let mut overhead = Overhead::start(
+            &mut plane,
+            options.probes.max_overhead_percent,
+            options.tell,
+        );
+        let mut engine = Engine::sampling(config.sample_interval_ns);
+        let mut goroutines = options.probes.go.then(|| Goroutines::of(&options.watch));
+        if let Some(goroutines) = &mut goroutines {
+            goroutines.look(&mut plane, &mut engine);
+        }
+        if let Some(overhead) = &mut overhead {
+            overhead.release(&mut plane);
+        }
         // Loading the programs takes a while, in which nothing is seen.
         let (started, started_at) = (Instant::now(), SystemTime::now());
-        let mut engine = Engine::sampling(config.sample_interval_ns);
         if options.sample_interval.is_some() {
             engine.first_look(&mut capture::waiters(&mut plane)?);
         }
-        let mut recording = Self {
+        Ok(Self {
             plane,
             engine,
-            goroutines: options
-                .probes
-                .go
-                .then(|| (options.watch.clone(), Goroutines::default())),
+            goroutines,
+            overhead,
             targets_grow: config.follow_forks == 1,
             started,
             started_at,
-        };
-        recording.look_for_goroutines();
-        Ok(recording)
-    }
-
-    fn look_for_goroutines(&mut self) {
-        if let Some((watch, goroutines)) = &mut self.goroutines {
-            goroutines.look(&mut self.plane, &mut self.engine, watch);
-        }
+        })
     }
 
     /// Takes in samples until `until` is ready; calls `progress` now and then, with a function that adds up what there
@@ -188,7 +194,12 @@ impl Recording {
                 () = &mut until => break,
                 _ = ticks.tick() => {
                     progress(&|| self.progress());
-                    self.look_for_goroutines();
+                    if let Some(goroutines) = &mut self.goroutines {
+                        goroutines.look(&mut self.plane, &mut self.engine);
+                    }
+                    if let Some(overhead) = &mut self.overhead {
+                        overhead.look(&mut self.plane);
+                    }
                     turns = turns.wrapping_add(1);
                     if turns.is_multiple_of(TICKS_PER_PRUNING) {
                         self.prune()?;
@@ -243,6 +254,10 @@ impl Recording {
     /// A table cannot be read.
     pub fn finish(&mut self) -> Result<Capture, PlaneError> {
         let duration = self.started.elapsed();
+        if let Some(overhead) = &mut self.overhead {
+            overhead.look(&mut self.plane);
+            overhead.tell_plan(&mut self.plane);
+        }
         capture::build(&mut self.plane, &mut self.engine, self.started_at, duration)
     }
 }
@@ -266,6 +281,7 @@ pub fn try_out(features: &Features, capacity: Capacity) -> Result<Plane, PlaneEr
         capacity,
         sample_interval: None,
         probes: Probes::default(),
+        tell: |_| {},
     };
     let config = configure(features, &options);
     Plane::attach(
@@ -333,6 +349,7 @@ pub fn snapshot(
             capacity: Capacity::default(),
             sample_interval: None,
             probes: Probes::default(),
+            tell: |_| {},
         },
     );
     let refused = match Plane::census_only(&config, features, watch.pids()) {

@@ -51,6 +51,9 @@ pub fn run(config: &RecordConfig) -> Result<Exit, Error> {
             .stacks
             .then_some(config.recording.sample_interval),
         probes: config.probes.clone(),
+        tell: |text| {
+            let _ = writeln!(io::stderr().lock(), "holdup: {text}");
+        },
     };
     let mut recording = Recording::start(&features, &options).map_err(watch::plane_error)?;
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -196,6 +196,11 @@ impl Plane {
             .attach(&mut self.attached.ebpf, program, sites, scope)
     }
 
+    /// What attaches uprobes, when [`Wanted::uprobes`] was set, and the object that it needs for that.
+    pub fn uprobes(&mut self) -> Option<(&mut Uprobes, &mut Ebpf)> {
+        Some((self.uprobes.as_mut()?, &mut self.attached.ebpf))
+    }
+
     /// Hits of uprobes so far, by price.
     ///
     /// # Errors
@@ -456,7 +461,8 @@ impl Plane {
         self.goroutines_since_ns
     }
 
-    /// Waits of goroutines that go on, once those of processes that are gone are accounted.
+    /// Waits of goroutines that go on, once those of processes that are gone are accounted. None when the uprobes were
+    /// taken away: any of them may be over.
     ///
     /// # Errors
     /// A table cannot be used.
@@ -466,8 +472,8 @@ impl Plane {
             source,
         };
         let mut waits = goroutines::waits(self.object()).map_err(failed)?;
-        if waits.is_empty() {
-            return Ok(waits);
+        if waits.is_empty() || self.uprobes.as_ref().is_some_and(Uprobes::is_taken_away) {
+            return Ok(goroutines::Waits::new());
         }
         let lives: HashSet<(u32, u32)> = if self.has_census() {
             let tasks = self.census().map_err(census_error)?;

@@ -31,8 +31,9 @@ type File = (u64, u64);
 type Execution = (File, u64);
 
 /// What is attached so far. Dropping it detaches.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Goroutines {
+    watch: Watch,
     /// Processes that were looked at, with what they executed then.
     met: HashMap<u32, Execution>,
     /// What is probed: a file for one process, or for all that execute it.
@@ -40,13 +41,23 @@ pub struct Goroutines {
 }
 
 impl Goroutines {
+    /// Nothing yet.
+    #[must_use]
+    pub fn of(watch: &Watch) -> Self {
+        Self {
+            watch: watch.clone(),
+            met: HashMap::new(),
+            probed: HashMap::new(),
+        }
+    }
+
     /// Looks for processes of the target that were not there before, and attaches.
     ///
     /// # Cost
     /// About 10 us for each process, and 5 to 50 ms for each new one that is written in Go.
-    pub fn look(&mut self, plane: &mut Plane, engine: &mut Engine, watch: &Watch) {
+    pub fn look(&mut self, plane: &mut Plane, engine: &mut Engine) {
         let mut programs = Vec::new();
-        for pid in candidates(plane, watch) {
+        for pid in candidates(plane, &self.watch) {
             let Ok(execution) = execution(pid) else {
                 continue;
             };
@@ -56,7 +67,7 @@ impl Goroutines {
             }
             self.met.insert(pid, execution);
             // Others may execute the same file: they must not pay.
-            let scope = matches!(watch, Watch::Processes(_)).then_some(pid);
+            let scope = matches!(self.watch, Watch::Processes(_)).then_some(pid);
             // What was for a process that has become another program is for nobody any more.
             if let (Some(_), Some((file, _))) = (scope, before) {
                 self.probed.remove(&(scope, file));
@@ -133,7 +144,7 @@ fn unavailable(probe: String, reason: String) -> PlanEntry {
 }
 
 /// Who may have goroutines.
-fn candidates(plane: &mut Plane, watch: &Watch) -> Vec<u32> {
+fn candidates(plane: &Plane, watch: &Watch) -> Vec<u32> {
     match watch {
         Watch::Processes(pids) | Watch::Cgroup { pids, .. } => pids.clone(),
         Watch::Comm(..) | Watch::Family(_) => plane.targets().unwrap_or_default(),

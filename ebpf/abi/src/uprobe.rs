@@ -14,12 +14,17 @@ pub const MAY_REPEAT: u8 = 1;
 pub const PRICE_EMULATED: u8 = 0;
 /// A hit costs three traps: the kernel single-steps the instruction.
 pub const PRICE_STEPPED: u8 = 1;
-/// The probe is at a function's return, and a hit includes the trap at its entry.
+/// The probe is at a function's return, and a hit includes one at its entry, on an instruction that is emulated.
 pub const PRICE_RETURN: u8 = 2;
 /// A hit costs a system call: the instruction is a 5-byte `nop`, which newer kernels turn into a call (x86-64, Linux 6.18).
 pub const PRICE_NOP5: u8 = 3;
+/// As [`PRICE_RETURN`], on an entry that is single-stepped.
+pub const PRICE_RETURN_STEPPED: u8 = 4;
 /// Number of prices: hits are counted apart by them.
-pub const PRICES: u32 = 4;
+pub const PRICES: u32 = 5;
+
+/// Not counted: what another probe costs has it in already.
+pub const PRICE_NONE: u8 = 7;
 
 /// Where the price begins in the flags.
 const PRICE_SHIFT: u32 = 1;

@@ -60,7 +60,14 @@ fn recorded(program: &Path) -> Result<(Workload, Truth, Capture)> {
     let arguments = [GOROUTINES, ROUNDS, FIGHT].map(|number| number.to_string());
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let mut workload = Workload::start(program, &arguments)?;
-    let recording = Recording::with(&["-p", &workload.pid_text(), "--probe", "go"])?;
+    let recording = Recording::with(&[
+        "-p",
+        &workload.pid_text(),
+        "--probe",
+        "go",
+        "--max-overhead",
+        "100",
+    ])?;
     let truth = workload.go_to("truth")?;
     Ok((workload, truth, recording.stop()?))
 }
@@ -172,7 +179,10 @@ fn the_profile_is_that_of_go_itself() -> Result<()> {
         let program = release.build("durations", Variant::Stripped)?;
         let mut workload = Workload::start(&program, &["7", "3", "1", &own])?;
         let pid = workload.pid_text();
-        let recording = Recording::in_format("pprof", &["-p", &pid, "--probe", "go"])?;
+        let recording = Recording::in_format(
+            "pprof",
+            &["-p", &pid, "--probe", "go", "--max-overhead", "100"],
+        )?;
         let _: Truth = workload.go_to("truth")?;
         fs::write(&ours, recording.stop_raw()?)?;
         // What comes before differs: Go leaves parts of its own out. Threads have stacks, too, not all of which can be told
@@ -207,7 +217,14 @@ fn a_process_that_is_killed() -> Result<()> {
     let program = go::newest()?.build("pileup", Variant::Stripped)?;
     let mut workload = Workload::start(&program, &["7", "3"])?;
     let pid = workload.pid();
-    let recording = Recording::with(&["-p", &pid.to_string(), "--probe", "go"])?;
+    let recording = Recording::with(&[
+        "-p",
+        &pid.to_string(),
+        "--probe",
+        "go",
+        "--max-overhead",
+        "100",
+    ])?;
     let parked: Parked = workload.go_to("parked")?;
     workload.kill()?;
     let capture = recording.wait()?;
@@ -242,7 +259,14 @@ fn a_process_that_executes_itself() -> Result<()> {
         let program = release.build("exec", Variant::Stripped)?;
         let mut workload = Workload::start(&program, &["5", "3"])?;
         let pid = workload.pid();
-        let recording = Recording::with(&["-p", &pid.to_string(), "--probe", "go"])?;
+        let recording = Recording::with(&[
+            "-p",
+            &pid.to_string(),
+            "--probe",
+            "go",
+            "--max-overhead",
+            "100",
+        ])?;
         let first: Parked = workload.go_to("parked")?;
         let before = links(recording.pid())?;
         let _: Running = workload.go_to("ready")?;
@@ -291,7 +315,9 @@ fn several_processes() -> Result<()> {
     let start = |program: &PathBuf| Workload::start(program, &["10", "2", "50"]);
     let mut workloads: Vec<Workload> = programs.iter().map(start).collect::<Result<_>>()?;
     let mut other = start(&programs[0])?;
-    let mut arguments = vec!["--probe".to_owned(), "go".to_owned()];
+    let mut arguments = ["--probe", "go", "--max-overhead", "100"]
+        .map(str::to_owned)
+        .to_vec();
     for workload in &workloads {
         arguments.extend(["-p".to_owned(), workload.pid_text()]);
     }
@@ -362,7 +388,14 @@ fn a_process_that_does_not_stand_still() -> Result<()> {
     for release in go::spread()? {
         let program = release.build("churn", Variant::Stripped)?;
         let mut workload = Workload::start(&program, &[])?;
-        let recording = Recording::with(&["-p", &workload.pid_text(), "--probe", "go"])?;
+        let recording = Recording::with(&[
+            "-p",
+            &workload.pid_text(),
+            "--probe",
+            "go",
+            "--max-overhead",
+            "100",
+        ])?;
         let _: Running = workload.go_to("running")?;
         thread::sleep(CHURN);
         let truth: super::churn::Truth = workload.go_to("truth")?;

@@ -1,14 +1,15 @@
 //! Attaching a program to many places. What works is found by trying, never by the kernel's version.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ffi::CString,
     fmt, io,
     os::{
         fd::{AsFd as _, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt as _,
     },
-    path::{Path, PathBuf},
+    path::Path,
+    sync::Weak,
 };
 
 use aya::{
@@ -16,95 +17,16 @@ use aya::{
     programs::{ProgramError, UProbe},
 };
 
-use holdup_abi::uprobe::{Cookie, PRICE_EMULATED, PRICE_RETURN, PRICE_STEPPED};
-
 use super::{
-    find::Binary,
-    placement::Placement,
+    links::{self, Held, Links, Way},
     reload::Programs,
+    site::Site,
+    stage::Stage,
     sys::{self, Places},
 };
 
 /// Most places in one call to the kernel, which allows a million; what fails is tried again one by one.
 const MAX_PLACES: usize = 4096;
-
-/// A place to attach to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Site {
-    /// The file, by a path that leads there from our own root, such as `/proc/PID/root/...` or
-    /// `/proc/PID/map_files/...`. The kernel follows it once.
-    pub file: PathBuf,
-    /// Offset of the instruction in it.
-    pub offset: u64,
-    /// See [`holdup_abi::uprobe`].
-    pub cookie: u64,
-    /// At the function's return; then `offset` is its entry. Never in Go code: it moves stacks, and crashes.
-    pub returns: bool,
-    /// Offset in the file of a 16-bit counter that the kernel raises while the probe is there, as static probes have them;
-    /// 0: none.
-    pub semaphore: u64,
-}
-
-impl Site {
-    /// A place in an open file. `function` and `own` are for its owner: see [`Cookie`].
-    #[must_use]
-    pub fn new(binary: &Binary, placement: &Placement, function: u16, own: u32) -> Self {
-        let price = if placement.emulated {
-            PRICE_EMULATED
-        } else {
-            PRICE_STEPPED
-        };
-        let cookie = Cookie {
-            function,
-            pushed_words: placement.pushed_words,
-            flags: Cookie::flags(placement.may_repeat, price),
-            own,
-        };
-        Self {
-            file: binary.path(),
-            offset: placement.offset,
-            cookie: cookie.pack(),
-            returns: false,
-            semaphore: 0,
-        }
-    }
-
-    /// The return of the function whose entry is at `offset` in an open file.
-    #[must_use]
-    pub fn at_return(binary: &Binary, offset: u64, function: u16, own: u32) -> Self {
-        let cookie = Cookie {
-            function,
-            pushed_words: 0,
-            flags: Cookie::flags(false, PRICE_RETURN),
-            own,
-        };
-        Self {
-            file: binary.path(),
-            offset,
-            cookie: cookie.pack(),
-            returns: true,
-            semaphore: 0,
-        }
-    }
-}
-
-/// How places were attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// All places of a file in one call (Linux 6.6).
-    Multi,
-    /// One perf event per place (Linux 5.15).
-    Single,
-}
-
-impl fmt::Display for Way {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Multi => "uprobe_multi",
-            Self::Single => "one perf event each",
-        })
-    }
-}
 
 /// Why nothing was attached.
 #[derive(Debug, thiserror::Error)]
@@ -129,48 +51,9 @@ pub enum AttachError {
         #[source]
         source: io::Error,
     },
-}
-
-/// What is attached. Dropping it detaches: the kernel puts the original instructions back.
-#[derive(Debug)]
-pub struct Links {
-    links: Vec<OwnedFd>,
-    /// Places attached.
-    pub attached: usize,
-    /// Indices of the places that the kernel refused, with what it said: an instruction that it cannot probe, or a file
-    /// that is gone.
-    pub refused: Vec<(usize, io::Error)>,
-    /// How it was done.
-    pub way: Way,
-}
-
-impl Links {
-    fn new(way: Way) -> Self {
-        Self {
-            links: Vec::new(),
-            attached: 0,
-            refused: Vec::new(),
-            way,
-        }
-    }
-
-    fn add(&mut self, link: OwnedFd, places: usize) {
-        self.links.push(link);
-        self.attached += places;
-    }
-
-    fn take(&mut self, index: usize, link: io::Result<OwnedFd>) {
-        match link {
-            Ok(link) => self.add(link, 1),
-            Err(error) => self.refused.push((index, error)),
-        }
-    }
-
-    /// Calls to the kernel that it took, which is as many as there are descriptors open for it.
-    #[must_use]
-    pub fn descriptors(&self) -> usize {
-        self.links.len()
-    }
+    /// All uprobes were taken away, as they cost too much.
+    #[error("uprobes were taken away")]
+    TakenAway,
 }
 
 /// Attaches the uprobe programs of one object.
@@ -179,6 +62,14 @@ pub struct Uprobes {
     multi: io::Result<Programs>,
     /// Programs loaded so far; `None`: one place at a time, by aya's own.
     loaded: HashMap<String, Option<OwnedFd>>,
+    /// What is attached.
+    held: Vec<Weak<Held>>,
+    /// Who is probed: processes, or everybody.
+    scopes: BTreeSet<Option<u32>>,
+    /// Nothing is attached any more.
+    taken_away: bool,
+    /// What is only counted until it is known what it will cost.
+    stage: Option<Stage>,
 }
 
 impl fmt::Debug for Uprobes {
@@ -202,10 +93,20 @@ impl Uprobes {
         Self::with(Err(io::ErrorKind::Unsupported.into()))
     }
 
+    /// From now on uses one perf event per place.
+    pub(super) fn without_multi(&mut self) {
+        self.multi = Err(io::ErrorKind::Unsupported.into());
+        self.loaded.clear();
+    }
+
     fn with(multi: io::Result<Programs>) -> Self {
         Self {
             multi,
             loaded: HashMap::new(),
+            held: Vec::new(),
+            scopes: BTreeSet::new(),
+            taken_away: false,
+            stage: None,
         }
     }
 
@@ -215,6 +116,80 @@ impl Uprobes {
     /// # Errors
     /// The program cannot be loaded, or every place was refused. If only some were, they are in [`Links::refused`].
     pub fn attach(
+        &mut self,
+        ebpf: &mut Ebpf,
+        program: &str,
+        sites: &[Site],
+        scope: Option<u32>,
+    ) -> Result<Links, AttachError> {
+        if self.taken_away {
+            return Err(AttachError::TakenAway);
+        }
+        let links = match self.stage.take() {
+            Some(mut stage) => {
+                // What is wrong with the program shows now.
+                self.attach_now(ebpf, program, &[], scope)?;
+                let (counter, counted) = stage.counting(sites, scope);
+                let links = self.attach_now(ebpf, counter, &counted, scope);
+                if let Ok(links) = &links {
+                    stage.add(program, sites, scope, links);
+                }
+                self.stage = Some(stage);
+                links?
+            }
+            None => self.attach_now(ebpf, program, sites, scope)?,
+        };
+        self.held.retain(|held| held.strong_count() > 0);
+        self.held.push(links.held());
+        self.scopes.insert(scope);
+        Ok(links)
+    }
+
+    /// From now on, [`Self::attach`] attaches programs that only count, until [`Self::release`].
+    pub fn stage(&mut self) {
+        self.stage = Some(Stage::default());
+    }
+
+    /// Attaches in earnest what was asked for since [`Self::stage`]. Whoever asked for it keeps the same [`Links`].
+    ///
+    /// # Errors
+    /// The first place that counting was possible at, and that was refused now.
+    pub fn release(&mut self, ebpf: &mut Ebpf) -> Result<(), AttachError> {
+        let Some(stage) = self.stage.take() else {
+            return Ok(());
+        };
+        stage.release(|program, sites, scope| self.attach_now(ebpf, program, sites, scope))
+    }
+
+    /// Whether anything is staged.
+    #[must_use]
+    pub fn is_staged(&self) -> bool {
+        self.stage.as_ref().is_some_and(|stage| !stage.is_empty())
+    }
+
+    /// Detaches everything, whoever has it, for good.
+    pub fn take_away(&mut self) {
+        self.taken_away = true;
+        self.stage = None;
+        for held in self.held.drain(..).filter_map(|held| held.upgrade()) {
+            links::let_go(&held);
+        }
+    }
+
+    /// Whether everything was detached for good.
+    #[must_use]
+    pub const fn is_taken_away(&self) -> bool {
+        self.taken_away
+    }
+
+    /// Who is or was probed: processes, or, as `None`, everybody.
+    #[must_use]
+    pub const fn scopes(&self) -> &BTreeSet<Option<u32>> {
+        &self.scopes
+    }
+
+    /// [`Self::attach`], whatever is staged, and without remembering it.
+    pub(super) fn attach_now(
         &mut self,
         ebpf: &mut Ebpf,
         program: &str,
@@ -247,7 +222,7 @@ impl Uprobes {
     /// The program for many places, loaded on first use. Nothing where the kernel does not know the kind; nor for a program
     /// that is wrong in itself, which fails again as an ordinary one, with the verifier's reasons.
     fn load(&mut self, program: &str) -> Option<&OwnedFd> {
-        let Self { multi, loaded } = self;
+        let Self { multi, loaded, .. } = self;
         let load = || multi.as_ref().ok()?.load_multi(program).ok();
         loaded
             .entry(program.to_owned())

@@ -3,6 +3,8 @@
 //! Names come from `.dynsym`, `.symtab` and the `.symtab` of a separate debug file. Everything in a file is hostile: what
 //! is read is bounded, and what makes no sense is left out.
 
+pub mod usdt;
+
 use std::{
     collections::{BTreeMap, HashSet},
     fs::File,

@@ -8,9 +8,16 @@
 pub mod asked;
 mod attach;
 pub mod find;
+pub mod governor;
+mod links;
 pub mod placement;
+pub mod price;
 mod reload;
+mod site;
+mod stage;
 mod sys;
+#[cfg(test)]
+mod tests;
 
 use aya::{
     Ebpf,
@@ -18,7 +25,11 @@ use aya::{
 };
 use holdup_abi::uprobe::PRICES;
 
-pub use self::attach::{AttachError, Links, Site, Uprobes, Way};
+pub use self::{
+    attach::{AttachError, Uprobes},
+    links::{Links, Way},
+    site::Site,
+};
 
 /// Hits so far of all uprobes of an object, by price: see [`PRICES`].
 ///

@@ -91,13 +91,12 @@ fn kind(word: u32) -> Kind {
 
 fn load_or_store(word: u32) -> Kind {
     let field = |shift: u32| word >> shift & 31;
-    let (mut writes, mut stack_bytes) = (0, Some(0));
-    let base = field(5);
-    let scaled = |imm: u32, bits: u32, shift: u32| {
-        let signed = (imm << (32 - bits)).cast_signed() >> (32 - bits);
-        i64::from(signed) << shift
+    let signed = |shift: u32, bits: u32| {
+        let top = 32 - shift - bits;
+        i64::from((word << top).cast_signed() >> (32 - bits))
     };
-    let (is_load, write_back) = match word {
+    let (first, second, base) = (1 << field(0), 1 << field(10), field(5));
+    let (loaded, write_back) = match word {
         // Literals, exclusives and what shares their place cannot be told from here.
         _ if word & 0x3b00_0000 == 0x1800_0000 || word & 0x3f00_0000 == 0x0800_0000 => {
             return Kind::End;
@@ -105,46 +104,37 @@ fn load_or_store(word: u32) -> Kind {
         // Pairs.
         _ if word & 0x3a00_0000 == 0x2800_0000 => {
             let is_vector = word >> 26 & 1 == 1;
-            let shift = if is_vector {
-                2 + (word >> 30)
-            } else {
-                2 + (word >> 31)
-            };
-            let mode = word >> 23 & 3;
-            let offset = scaled(word >> 15 & 0x7f, 7, shift);
-            (
-                word >> 22 & 1 == 1,
-                (mode == 1 || mode == 3).then_some(offset),
-            )
+            let shift = 2 + (if is_vector { word >> 30 } else { word >> 31 });
+            let is_load = word >> 22 & 1 == 1;
+            let indexed = word >> 23 & 1 == 1;
+            let loaded = if is_load { first | second } else { 0 };
+            (loaded, indexed.then(|| signed(15, 7) << shift))
         }
         // Unsigned offset.
-        _ if word & 0x3b00_0000 == 0x3900_0000 => (word >> 22 & 3 != 0, None),
+        _ if word & 0x3b00_0000 == 0x3900_0000 => {
+            (if word >> 22 & 3 == 0 { 0 } else { first }, None)
+        }
         // Unscaled, pre- and post-indexed.
         _ if word & 0x3b20_0000 == 0x3800_0000 => {
-            let write_back = word >> 10 & 1 == 1;
-            (
-                word >> 22 & 3 != 0,
-                write_back.then(|| scaled(word >> 12 & 0x1ff, 9, 0)),
-            )
+            let indexed = word >> 10 & 1 == 1;
+            let loaded = if word >> 22 & 3 == 0 { 0 } else { first };
+            (loaded, indexed.then(|| signed(12, 9)))
         }
-        // Register offset, atomics: taken for loads.
-        _ if word & 0x3b20_0000 == 0x3820_0000 => (true, None),
+        // Register offset, and atomics, which return what was there.
+        _ if word & 0x3b20_0000 == 0x3820_0000 => (first, None),
         _ => return Kind::End,
     };
-    if is_load {
-        writes |= 1 << field(0) | 1 << field(10);
-    }
-    if let Some(offset) = write_back {
-        if base == STACK_POINTER {
-            stack_bytes = Some(-offset);
-        } else {
-            writes |= 1 << base;
-        }
-    }
-    Kind::Plain {
-        // What is loaded into 31 goes nowhere.
-        writes: writes & !(1 << STACK_POINTER),
-        stack_bytes,
+    // What is loaded into 31 goes nowhere.
+    let loaded = loaded & !(1 << STACK_POINTER);
+    match write_back {
+        Some(offset) if base == STACK_POINTER => Kind::Plain {
+            writes: loaded,
+            stack_bytes: Some(-offset),
+        },
+        _ => Kind::Plain {
+            writes: loaded | write_back.map_or(0, |_| 1 << base),
+            stack_bytes: Some(0),
+        },
     }
 }
 
@@ -184,4 +174,131 @@ fn starts_again(code: &[u8], at: usize) -> bool {
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ENTRY: u64 = 0x1000;
+
+    fn placed(words: &[u32]) -> Placement {
+        let code: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        place(&code, ENTRY, Needs::NONE.register(0))
+    }
+
+    const STP_PRE: u32 = 0xa9be_7bfd; // stp x29, x30, [sp, #-32]!
+    const MOV_FP: u32 = 0x9100_03fd; // mov x29, sp
+    const RET: u32 = 0xd65f_03c0;
+    const CBZ: u32 = 0xb400_0060; // cbz x0, +12
+
+    #[test]
+    fn first_simulated_instruction() {
+        let cases: &[(&[u32], u64, u8)] = &[
+            (&[0x1400_0001], 0, 0), // b +4
+            (&[STP_PRE, MOV_FP, CBZ, RET], 8, 4),
+            (&[0xd503_233f, STP_PRE, 0x9000_0001, RET], 8, 4), // paciasp; ...; adrp x1
+            (&[0xd100_83ff, 0xf900_0be0, 0x3700_0020, RET], 8, 4), // sub sp, 32; str x0, [sp, 16]; tbnz w0, 0, +4
+            (&[0xb940_0001, 0x7100_003f, 0x5400_0041, RET], 8, 0), // ldr w1, [x0]; cmp w1, 0; b.ne +8
+            (&[0xf81f_0ffe, 0x9400_0001], 4, 2),                   // str x30, [sp, -16]!; bl +4
+        ];
+        for &(words, at, pushed) in cases {
+            let placement = placed(words);
+            assert_eq!(
+                (placement.offset - ENTRY, placement.pushed_words),
+                (at, pushed),
+                "{words:x?}"
+            );
+            assert!(placement.emulated && !placement.may_repeat, "{words:x?}");
+        }
+    }
+
+    #[test]
+    fn entry_where_there_is_none() {
+        let cases: &[(&[u32], &str)] = &[
+            (
+                &[STP_PRE, MOV_FP, RET],
+                "no emulated instruction at the beginning",
+            ),
+            // mov x0, x1; cbz
+            (
+                &[0xaa01_03e0, CBZ],
+                "arguments are overwritten before an emulated instruction",
+            ),
+            // ldp x1, x0, [x2]; cbz
+            (
+                &[0xa940_0041, CBZ],
+                "arguments are overwritten before an emulated instruction",
+            ),
+            // ldr x1, [x0], 8; cbz
+            (
+                &[0xf840_8401, CBZ],
+                "arguments are overwritten before an emulated instruction",
+            ),
+            // ldaxr w1, [x0]; cbz
+            (
+                &[0x885f_fc01, CBZ],
+                "no emulated instruction at the beginning",
+            ),
+            // ldr x1, literal
+            (
+                &[0x5800_0041, CBZ],
+                "no emulated instruction at the beginning",
+            ),
+            // sub x2, x2, 1; cbnz x2, -4
+            (
+                &[STP_PRE, 0xd100_0442, 0xb5ff_ffe2, RET],
+                "no emulated instruction at the beginning",
+            ),
+            (&[], "no emulated instruction at the beginning"),
+        ];
+        for &(words, why) in &cases[..6] {
+            assert_eq!(placed(words), Placement::entry(ENTRY, why), "{words:x?}");
+        }
+        let looping = placed(cases[6].0);
+        assert_eq!(
+            looping,
+            Placement::entry(ENTRY, "a branch leads back to the beginning")
+        );
+    }
+
+    #[test]
+    fn a_go_function() {
+        // ldr x16, [x28, 16]; cmp sp, x16; b.ls more; str x30, [sp, -32]!; cbz x0, 0; ret; more: bl; b 0
+        let code = [
+            0xf940_0b90,
+            0xeb30_63ff,
+            0x5400_0089,
+            0xf81e_0ffe,
+            0xb400_0020,
+            RET,
+            0x9400_0001,
+            0x17ff_fff9,
+        ];
+        let placement = placed(&code);
+        assert_eq!(
+            (placement.offset - ENTRY, placement.may_repeat),
+            (16, false),
+            "{placement:?}"
+        );
+        let placement = placed(&[
+            code[0], code[1], code[2], code[3], RET, RET, code[6], code[7],
+        ]);
+        assert_eq!(
+            (placement.offset - ENTRY, placement.may_repeat),
+            (8, true),
+            "{placement:?}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_code_is_survived(code in proptest::collection::vec(any::<u8>(), 0..200), offset: u64, needs: u32) {
+            let placement = place(&code, offset, Needs(needs));
+            prop_assert!(placement.offset.wrapping_sub(offset) <= code.len() as u64);
+            prop_assert!(placement.emulated || placement.offset == offset);
+        }
+    }
 }

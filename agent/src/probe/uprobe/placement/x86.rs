@@ -167,3 +167,135 @@ fn starts_again(code: &[u8], at: usize) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ENTRY: u64 = 0x1000;
+
+    fn placed(code: &[u8]) -> Placement {
+        place(code, ENTRY, Needs::NONE.register(7))
+    }
+
+    fn emulated(at: u64, pushed_words: u8) -> Placement {
+        Placement {
+            offset: ENTRY + at,
+            pushed_words,
+            emulated: true,
+            may_repeat: false,
+            why: "emulated",
+        }
+    }
+
+    #[test]
+    fn first_emulated_instruction() {
+        let cases: &[(&[u8], u64, u8)] = &[
+            // push rbp; ret
+            (b"\x55\xc3", 0, 0),
+            // endbr64; push r12; ret
+            (b"\xf3\x0f\x1e\xfa\x41\x54\xc3", 4, 0),
+            // mov eax, [rdi+16]; test eax, eax; jne +0; ret
+            (b"\x8b\x47\x10\x85\xc0\x75\x00\xc3", 5, 0),
+            // sub rsp, 24; call +0; ret
+            (b"\x48\x83\xec\x18\xe8\x00\x00\x00\x00\xc3", 4, 3),
+            // push [rip]; lea rsp, [rsp-8]; jmp +0
+            (b"\xff\x35\0\0\0\0\x48\x8d\x64\x24\xf8\xeb\x00", 11, 2),
+            // xor eax, eax; nop; ret
+            (b"\x31\xc0\x90\xc3", 2, 0),
+        ];
+        for &(code, at, words) in cases {
+            assert_eq!(placed(code), emulated(at, words), "{code:x?}");
+        }
+    }
+
+    #[test]
+    fn entry_where_there_is_none() {
+        let cases: &[(&[u8], &str)] = &[
+            // xor eax, eax; ret
+            (b"\x31\xc0\xc3", "no emulated instruction at the beginning"),
+            // mov rdi, rax; push rbp
+            (
+                b"\x48\x89\xc7\x55",
+                "arguments are overwritten before an emulated instruction",
+            ),
+            // xchg eax, edi; push rbp
+            (
+                b"\x97\x55",
+                "arguments are overwritten before an emulated instruction",
+            ),
+            // and rsp, -16; push rbp
+            (b"\x48\x83\xe4\xf0\x55", "the stack is realigned"),
+            // sub rsp, 4096; push rbp
+            (
+                b"\x48\x81\xec\x00\x10\x00\x00\x55",
+                "the return address is too far away",
+            ),
+            // nop dword [rax]; 8: dec eax; jne 3
+            (
+                b"\x0f\x1f\x00\xff\xc8\x75\xfc\xc3",
+                "a branch leads back to the beginning",
+            ),
+            // endbr64; syscall
+            (
+                b"\xf3\x0f\x1e\xfa\x0f\x05\x55",
+                "no emulated instruction at the beginning",
+            ),
+            // jmp rax
+            (b"\xff\xe0\x55", "no emulated instruction at the beginning"),
+            // notrack and 16-bit branches are refused by the kernel.
+            (
+                b"\x66\xe9\x00\x00\x55",
+                "no emulated instruction at the beginning",
+            ),
+            (b"", "no emulated instruction at the beginning"),
+        ];
+        for &(code, why) in cases {
+            assert_eq!(placed(code), Placement::entry(ENTRY, why), "{code:x?}");
+        }
+        // Nobody needs the argument.
+        assert_eq!(
+            place(b"\x48\x89\xc7\x55", ENTRY, Needs::NONE),
+            emulated(3, 0)
+        );
+    }
+
+    /// `cmp rsp, [r14+16]; jbe more; push rbp; ret; more: call +0; jmp 0`
+    const GO: &[u8] = b"\x49\x3b\x66\x10\x76\x02\x55\xc3\xe8\0\0\0\0\xeb\xf1";
+
+    #[test]
+    fn a_go_function_is_probed_behind_its_stack_check() {
+        assert_eq!(placed(GO), emulated(6, 0));
+    }
+
+    #[test]
+    fn a_go_function_that_saves_nothing_is_probed_at_its_stack_check() {
+        // sub rsp, 24 and mov [rsp+16], rbp in place of the push, as Go 1.19 does; then the argument is overwritten.
+        let code = b"\x49\x3b\x66\x10\x76\x0c\x48\x83\xec\x18\x48\x89\x6c\x24\x10\x31\xff\xc3\xe8\0\0\0\0\xeb\xe7";
+        let placement = Placement {
+            may_repeat: true,
+            why: "emulated, the stack check of a Go function",
+            ..emulated(4, 0)
+        };
+        assert_eq!(placed(code), placement);
+        // What it jumps to is not in the code.
+        assert_eq!(placed(&GO[..8]), placement);
+    }
+
+    #[test]
+    fn a_comparison_in_c_is_no_stack_check() {
+        // cmp rax, [rdi+16]; jbe +0; push rbp
+        assert_eq!(placed(b"\x48\x3b\x47\x10\x76\x00\x55"), emulated(4, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn any_code_is_survived(code in proptest::collection::vec(any::<u8>(), 0..200), offset: u64, needs: u32) {
+            let placement = place(&code, offset, Needs(needs));
+            prop_assert!(placement.offset.wrapping_sub(offset) <= code.len() as u64);
+            prop_assert!(placement.emulated || placement.offset == offset);
+        }
+    }
+}
