@@ -19,6 +19,7 @@ use crate::{
     sample::{self, Event, Source},
     settle::EINTR,
     task, tell,
+    thread::{self, NOEXIST},
 };
 
 /// The goroutine `g` of the current process parks on the semaphore at `address`.
@@ -32,33 +33,19 @@ pub fn begin(source: Source, g: u64, address: u64) {
     let key = LockKey {
         address,
         tgid,
-        generation: task::generation(task::current()),
+        generation: generation(tid),
+    };
+    let slot = lock::find_or_create(&key);
+    let Some(lock) = lock::even_retired(slot, &key) else {
+        lost(Counter::LocksFull);
+        return;
     };
     let goroutine = Goroutine {
         g,
         tgid,
         padding: 0,
     };
-    if let Some(stale) = GO_WAITS.get_ptr(&goroutine) {
-        // SAFETY: a live map value, copied at once.
-        let stale = unsafe { *stale };
-        // The function began anew on a larger stack.
-        if stale.key == key {
-            return;
-        }
-        // Not of a program that ran under this process id before.
-        if stale.key.generation == key.generation {
-            lost(Counter::GoEndMissed);
-        }
-        settle(&stale, EINTR);
-    }
-    let slot = lock::find_or_create(&key);
-    let Some(lock) = lock::even_retired(slot, &key) else {
-        lost(Counter::LocksFull);
-        let _ = GO_WAITS.remove(&goroutine);
-        return;
-    };
-    let mut wait = Wait {
+    let wait = Wait {
         key,
         // SAFETY: a helper without arguments.
         since_ns: unsafe { bpf_ktime_get_ns() },
@@ -67,22 +54,54 @@ pub fn begin(source: Source, g: u64, address: u64) {
         sampled: 0,
         padding: 0,
     };
-    // SAFETY: `lock` is a live element of the array.
-    unsafe {
-        if config!(sampling) == 1 && sample::is_due(lock, wait.since_ns) {
-            wait.sampled = self::sample(source, &wait, lock).into();
-        }
-    }
-    if GO_WAITS.insert(&goroutine, &wait, 0).is_err() {
-        lost(Counter::GoWaitsFull);
-        let _ = GO_WAITS.remove(&goroutine);
+    if GO_WAITS.insert(&goroutine, &wait, NOEXIST).is_err() && !replace(&goroutine, &wait) {
         return;
     }
-    // SAFETY: as above.
+    // SAFETY: `lock` is a live element of the array.
     unsafe {
         lock::enter(lock);
         (*lock).op = SEMAPHORE;
+        if config!(sampling) == 1
+            && sample::is_due(lock, wait.since_ns)
+            && self::sample(source, &wait, lock)
+            && let Some(wait) = GO_WAITS.get_ptr_mut(&goroutine)
+        {
+            (*wait).sampled = 1;
+        }
     }
+}
+
+/// See [`LockKey::generation`]. Threads that run goroutines have been in a futex before, as a rule: then it is known.
+#[inline(always)]
+fn generation(tid: u32) -> u32 {
+    match thread::known(tid) {
+        // SAFETY: a live map value, only read.
+        Some(thread) => unsafe { (*thread).generation },
+        None => task::generation(task::current()),
+    }
+}
+
+/// Puts the wait of a goroutine on record that has one on record already. Returns whether it is another one.
+#[inline(never)]
+fn replace(goroutine: &Goroutine, wait: &Wait) -> bool {
+    if let Some(stale) = GO_WAITS.get_ptr(goroutine) {
+        // SAFETY: a live map value, copied at once.
+        let stale = unsafe { *stale };
+        // The function began anew on a larger stack.
+        if stale.key == wait.key {
+            return false;
+        }
+        // Not of a program that ran under this process id before.
+        if stale.key.generation == wait.key.generation {
+            lost(Counter::GoEndMissed);
+        }
+        settle(&stale, EINTR);
+    }
+    let is_there = GO_WAITS.insert(goroutine, wait, 0).is_ok();
+    if !is_there {
+        lost(Counter::GoWaitsFull);
+    }
+    is_there
 }
 
 /// Sends a sample of the current goroutine's stack. Returns whether there was room for it.
