@@ -1,5 +1,6 @@
 //! Wiring: from a target to a report. The one file that knows every stage.
 
+mod goroutines;
 mod overhead;
 mod slow;
 
@@ -22,9 +23,8 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use self::overhead::Overhead;
 pub use self::overhead::Tell;
-use self::slow::Slow;
+use self::{goroutines::Goroutines, overhead::Overhead, slow::Slow};
 use crate::{
     ingest::{
         census,
@@ -131,6 +131,7 @@ pub struct Recording {
     /// Whose calls of lock functions are followed, if asked for.
     entry: Option<Entry>,
     capacity: Capacity,
+    goroutines: Option<Goroutines>,
     overhead: Option<Overhead>,
     /// The kernel side adds processes to the set of targets.
     targets_grow: bool,
@@ -167,12 +168,16 @@ impl Recording {
             entry = Some(new);
         }
         let slow = Slow::start(features, options, &mut plane);
+        let mut engine = Engine::sampling(config.sample_interval_ns);
+        let mut goroutines = options.probes.go.then(|| Goroutines::of(&options.watch));
+        if let Some(goroutines) = &mut goroutines {
+            goroutines.look(&mut plane, &mut engine);
+        }
         if let Some(overhead) = &mut overhead {
             overhead.release(&mut plane);
         }
         // Loading the programs takes a while, in which nothing is seen.
         let (started, started_at) = (Instant::now(), SystemTime::now());
-        let mut engine = Engine::sampling(config.sample_interval_ns);
         if options.sample_interval.is_some() {
             engine.first_look(&mut capture::waiters(&mut plane)?);
         }
@@ -182,6 +187,7 @@ impl Recording {
             engine,
             entry,
             capacity,
+            goroutines,
             overhead,
             targets_grow: config.follow_forks == 1,
             started,
@@ -252,6 +258,9 @@ impl Recording {
                 _ = ticks.tick() => {
                     progress(&|| self.progress());
                     self.follow()?;
+                    if let Some(goroutines) = &mut self.goroutines {
+                        goroutines.look(&mut self.plane, &mut self.engine);
+                    }
                     if let Some(overhead) = &mut self.overhead {
                         overhead.look(&mut self.plane);
                     }
@@ -532,6 +541,7 @@ fn configure(features: &Features, options: &Options) -> Config {
     let mut config = config::base(features, options.sample_interval);
     config.measure_holds = 1;
     config.slow = (options.probes.slow && slow::is_possible(features)).into();
+    config.goroutines = options.probes.go.into();
     match &options.watch {
         Watch::All => config.target_mode = TARGET_ALL,
         Watch::Processes(pids) => match pids.as_slice() {

@@ -2,11 +2,12 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, Queue, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue, RingBuf},
 };
 use holdup_abi::{
     config::{CONTROL_COUNT, Config, MAX_TARGETS},
     counter, entry,
+    golang::{Goroutine, Wait},
     hold::{BesideKey, Holds, Tally},
     lock::{Lock, LockKey},
     record::WaitSample,
@@ -60,7 +61,7 @@ pub static CONFIG: Config = Config {
     measure_holds: 0,
     waiters_threshold: 0,
     slow: 0,
-    padding: 0,
+    goroutines: 0,
 };
 
 /// Reads one field of [`CONFIG`].
@@ -171,6 +172,16 @@ pub static NOTES: Array<Note> = Array::with_max_entries(65_536, 0);
 /// accounted, `wakes_lost` grows.
 #[map]
 pub static OWN_WORDS: HashMap<LockKey, u64> = HashMap::with_max_entries(65_536, 0);
+
+/// Parked goroutine -> its wait. 262,144 x 56 B (+ about 48 B of hash overhead). Full: the wait is not accounted,
+/// `go_waits_full` grows.
+#[map]
+pub static GO_WAITS: HashMap<Goroutine, Wait> = HashMap::with_max_entries(262_144, 0);
+
+/// Process id -> when its last thread ended, or when it executed another program: the agent settles the waits of its
+/// goroutines. 1,024 x 16 B. Full: the oldest one goes, and those waits count as ended when the agent looks.
+#[map]
+pub static GO_ENDED: LruHashMap<u32, u64> = LruHashMap::with_max_entries(1_024, 0);
 
 /// Hits of uprobes by what they cost: see [`holdup_abi::uprobe::PRICES`]. 8 B per price and processor.
 #[map]

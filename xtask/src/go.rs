@@ -71,13 +71,29 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn row(release: &str) -> Result<String> {
-    let root = root(release);
     let source = paths::root().join("xtask/workload/go_layout.go");
     let program = folder().join(format!("layout-{release}"));
+    build_with(release, &source, &program)?;
+    let mut row = shell::capture(&mut Command::new(&program))?;
+    if !row.ends_with('\n') {
+        row.push('\n');
+    }
+    Ok(row)
+}
+
+/// Builds a program with the newest release, which is installed if need be.
+pub fn build(source: &Path, program: &Path) -> Result<()> {
+    let newest = RELEASES.last().context("no release")?;
+    install(&[newest])?;
+    build_with(newest, source, program)
+}
+
+fn build_with(release: &str, source: &Path, program: &Path) -> Result<()> {
+    let root = root(release);
     let mut build = Command::new(root.join("bin/go"));
     build
         .args(["build", "-trimpath", "-o"])
-        .args([&program, &source])
+        .args([program, source])
         .env("GOROOT", &root)
         .env("GOCACHE", folder().join("cache"))
         .env("GOPATH", folder().join("path"))
@@ -86,12 +102,7 @@ fn row(release: &str) -> Result<String> {
         .env("GOPROXY", "off")
         .env("GO111MODULE", "off")
         .env("CGO_ENABLED", "0");
-    shell::run(&mut build)?;
-    let mut row = shell::capture(&mut Command::new(&program))?;
-    if !row.ends_with('\n') {
-        row.push('\n');
-    }
-    Ok(row)
+    shell::run(&mut build)
 }
 
 /// Installs the releases that the tests need.

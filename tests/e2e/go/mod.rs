@@ -2,6 +2,7 @@
 
 mod chains;
 mod churn;
+mod durations;
 mod kinds;
 mod layout;
 mod pileup;

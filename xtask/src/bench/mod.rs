@@ -3,6 +3,7 @@
 mod agent;
 mod empty;
 mod explain;
+mod golang;
 mod observer;
 mod report;
 
@@ -33,7 +34,7 @@ pub struct Args {
     #[arg(long, default_value_t = 500)]
     milliseconds: u64,
     /// Only observers whose name contains one of these, besides the untraced run and the empty programs; `explain` is the
-    /// explanation of many waiters, `agent` what `holdup agent` costs and how fast it is
+    /// explanation of many waiters, `agent` what `holdup agent` costs and how fast it is, `golang` what `--probe go` costs
     #[arg(long)]
     only: Vec<String>,
     /// Measure this agent, which is built already, instead of building an optimised one
@@ -88,12 +89,22 @@ pub fn run(args: &Args) -> Result<()> {
         None
     };
 
+    let parked = if args.only.is_empty() || args.only.iter().any(|only| only == "golang") {
+        ui::step("goroutines");
+        Some(golang::measure(&agent, args.rounds, args.milliseconds)?)
+    } else {
+        None
+    };
+
     ui::line(format_args!("{}\n\n{}", machine(), runs.markdown()));
     if let Some(explained) = &explained {
         ui::line(explained.markdown());
     }
     if let Some(watched) = &watched {
         ui::line(watched.markdown());
+    }
+    if let Some(parked) = &parked {
+        ui::line(parked.markdown());
     }
     if load_before > BUSY {
         ui::line(format_args!(
@@ -110,6 +121,7 @@ pub fn run(args: &Args) -> Result<()> {
     let more = json!({
         "explain": explained.as_ref().map(explain::Runs::json),
         "agent": watched.as_ref().map(agent::Results::json),
+        "golang": parked.as_ref().map(golang::Runs::json),
     });
     keep(args, &runs, more)?;
     let is_ours = |row: &usize| OBSERVERS.get(*row).is_some_and(Observer::is_agent);

@@ -61,9 +61,46 @@ impl Unwinder {
         record: &Record,
         top: &[u8],
     ) -> Vec<u64> {
-        let mut addresses = Vec::new();
         let mut more: Option<Vec<u8>> = None;
-        let (mut sp, mut pc) = (record.sp, record.pc);
+        self.steps(table, (record.sp, record.pc), record.stack_hi, |offset| {
+            u64_at(top, offset).or_else(|| {
+                let more = more.get_or_insert_with(|| whole(memory, record));
+                u64_at(more, offset)
+            })
+        })
+    }
+
+    /// Unwinds a copy of the stack of a goroutine that was stopped at the instruction `pc`, which need not be behind a call.
+    pub fn walk_copy(&mut self, table: &Pclntab, sp: u64, pc: u64, stack: &[u8]) -> Vec<u64> {
+        let mut addresses = vec![pc];
+        let back = || {
+            let depth = table.stack_depth(table.find(pc)?, pc)?;
+            let word = u64_at(stack, usize::try_from(depth).ok()?)?;
+            Some((depth.checked_add(8)?, word))
+        };
+        let Some((popped, next)) = back() else {
+            return addresses;
+        };
+        let rest = usize::try_from(popped)
+            .ok()
+            .and_then(|popped| stack.get(popped..))
+            .unwrap_or_default();
+        let start = sp.wrapping_add(popped);
+        let end = start.saturating_add(rest.len() as u64);
+        addresses.extend(self.steps(table, (start, next), end, |offset| u64_at(rest, offset)));
+        addresses
+    }
+
+    /// Goes from frame to frame. `word` is what lies at a distance from where the stack begins.
+    fn steps(
+        &mut self,
+        table: &Pclntab,
+        (start, pc): (u64, u64),
+        stack_hi: u64,
+        mut word: impl FnMut(usize) -> Option<u64>,
+    ) -> Vec<u64> {
+        let mut addresses = Vec::new();
+        let (mut sp, mut pc) = (start, pc);
         while addresses.len() < MAX_FRAMES {
             let Some((at, place)) = self.place(table, pc) else {
                 break;
@@ -72,23 +109,13 @@ impl Unwinder {
                 break;
             }
             addresses.push(at);
-            let Some(slot) = sp
-                .checked_add(place.depth)
-                .filter(|slot| *slot < record.stack_hi)
-            else {
+            let Some(slot) = sp.checked_add(place.depth).filter(|slot| *slot < stack_hi) else {
                 break;
             };
-            let Ok(offset) = usize::try_from(slot - record.sp) else {
+            let Ok(offset) = usize::try_from(slot - start) else {
                 break;
             };
-            let word = match u64_at(top, offset) {
-                Some(word) => Some(word),
-                None => {
-                    let more = more.get_or_insert_with(|| whole(memory, record));
-                    u64_at(more, offset)
-                }
-            };
-            let Some(next) = word else { break };
+            let Some(next) = word(offset) else { break };
             (sp, pc) = (slot + 8, next);
         }
         addresses
