@@ -40,6 +40,11 @@ pub struct Record {
     pub waiting: u64,
     /// The thread that runs it (`runtime.m`).
     pub m: u64,
+    /// How often it has stopped to run, modulo 256: one that waits still has the number that it had.
+    pub stops: u8,
+    /// When it began to wait for a `Mutex` or an `RWMutex`, on the monotonic clock in nanoseconds: the runtime notes it for
+    /// one wait in eight (Go 1.20); else 0, or the time of something else.
+    pub tracked_ns: u64,
 }
 
 impl Record {
@@ -70,6 +75,11 @@ impl Record {
             startpc: word(row.startpc)?,
             waiting: word(row.waiting)?,
             m: word(row.m)?,
+            stops: *bytes.get(at(row.tracking_seq)?)?,
+            tracked_ns: match *bytes.get(at(row.tracking)?)? {
+                0 => 0,
+                _ => word(row.tracking_stamp)?,
+            },
         })
     }
 

@@ -27,6 +27,7 @@ mod parked;
 pub mod pclntab;
 pub mod poll;
 pub mod program;
+pub mod queues;
 mod sema;
 mod stack;
 pub mod status;

@@ -25,6 +25,9 @@ pub const TABLE: &[Layout] = &[
             gopc: 296,
             startpc: 312,
             waiting: 328,
+            tracking: 188,
+            tracking_seq: 189,
+            tracking_stamp: 192,
         },
         m: M {
             procid: 72,
@@ -100,6 +103,9 @@ pub const TABLE: &[Layout] = &[
             gopc: 280,
             startpc: 296,
             waiting: 312,
+            tracking: 187,
+            tracking_seq: 188,
+            tracking_stamp: 192,
         },
         m: M {
             procid: 72,
@@ -175,6 +181,9 @@ pub const TABLE: &[Layout] = &[
             gopc: 280,
             startpc: 296,
             waiting: 312,
+            tracking: 190,
+            tracking_seq: 191,
+            tracking_stamp: 192,
         },
         m: M {
             procid: 72,
@@ -250,6 +259,9 @@ pub const TABLE: &[Layout] = &[
             gopc: 288,
             startpc: 304,
             waiting: 320,
+            tracking: 198,
+            tracking_seq: 199,
+            tracking_stamp: 200,
         },
         m: M {
             procid: 72,
@@ -325,6 +337,9 @@ pub const TABLE: &[Layout] = &[
             gopc: 288,
             startpc: 304,
             waiting: 320,
+            tracking: 198,
+            tracking_seq: 199,
+            tracking_stamp: 200,
         },
         m: M {
             procid: 72,
@@ -400,6 +415,9 @@ pub const TABLE: &[Layout] = &[
             gopc: 280,
             startpc: 296,
             waiting: 312,
+            tracking: 190,
+            tracking_seq: 191,
+            tracking_stamp: 192,
         },
         m: M {
             procid: 64,
@@ -475,6 +493,9 @@ pub const TABLE: &[Layout] = &[
             gopc: 288,
             startpc: 304,
             waiting: 320,
+            tracking: 190,
+            tracking_seq: 191,
+            tracking_stamp: 192,
         },
         m: M {
             procid: 64,
@@ -550,6 +571,9 @@ pub const TABLE: &[Layout] = &[
             gopc: 288,
             startpc: 304,
             waiting: 320,
+            tracking: 190,
+            tracking_seq: 191,
+            tracking_stamp: 192,
         },
         m: M {
             procid: 64,
