@@ -112,6 +112,7 @@ fn processes(snapshot: &Snapshot) -> BTreeMap<ProcessKey, Process> {
             exe: process.exe.clone(),
             workload: Arc::new(workload::of_pid(&proc, process.pid)),
             parked: BTreeMap::new(),
+            go: None,
         };
         (process.key, process)
     };

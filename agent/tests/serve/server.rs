@@ -312,6 +312,7 @@ pub fn view(processes: u32, locks: u64) -> View {
                 ..Workload::default()
             }),
             parked: BTreeMap::from([(Kind::Mutex, locks)]),
+            go: None,
         };
         view.processes.insert(key, process);
         view.locks
@@ -367,6 +368,7 @@ pub fn incident(pid: u32, text: &str) -> Incident {
         comm: format!("server-{pid}"),
         workload: Workload::default(),
         lock: None,
+        who: Default::default(),
         waiters: 100,
         waiters_peak: 100,
         oldest_wait_ns: Some(5_000_000_000),

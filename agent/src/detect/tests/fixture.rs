@@ -67,6 +67,7 @@ impl Scene {
             exe: None,
             workload: Arc::new(workload),
             parked: [].into(),
+            go: None,
         };
         self.view.processes.insert(key, process);
         key

@@ -17,7 +17,7 @@ use crate::{
         go::{Census, ages::Ages},
         identity,
     },
-    symbol::Space,
+    symbol::{Space, Symbols},
 };
 
 /// Most call paths of a lock.
@@ -75,7 +75,12 @@ fn lock(
         .iter()
         .map(|site| runtime::application_frames(&site.frames))
         .find(|frames| !frames.is_empty());
-    let (id, symbol) = identify(awaited, lead.unwrap_or_default(), space, engine);
+    let (id, symbol) = identify(
+        awaited,
+        lead.unwrap_or_default(),
+        space,
+        &mut engine.symbols,
+    );
     let oldest_wait_ns = waiters
         .iter()
         .filter_map(|&index| ages.age_ns(census, census.goroutines.get(index)?))
@@ -111,13 +116,13 @@ fn lock(
 }
 
 /// A lock in static storage goes by its address, another one by where it is waited for.
-fn identify(
+pub fn identify(
     awaited: Awaited,
     lead: &[Frame],
     space: Space,
-    engine: &mut Engine,
+    symbols: &mut Symbols,
 ) -> (String, Option<String>) {
-    if let Some(location) = engine.symbols.locate(space, awaited.address) {
+    if let Some(location) = symbols.locate(space, awaited.address) {
         let module = location.build_id.as_deref().unwrap_or(&location.module);
         return (
             identity::static_lock(module, location.offset, awaited.kind),

@@ -6,6 +6,7 @@ mod chain;
 mod frames;
 mod groups;
 mod locks;
+pub mod one;
 mod wait;
 
 use std::{

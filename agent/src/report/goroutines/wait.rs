@@ -22,6 +22,17 @@ pub struct Awaited {
     pub of: &'static str,
 }
 
+impl Awaited {
+    /// What has this semaphore.
+    pub fn at(semaphore: u64, operation: Operation) -> Option<Self> {
+        Some(Self {
+            address: semaphore.checked_sub(operation.offset)?,
+            kind: operation.kind,
+            of: operation.of,
+        })
+    }
+}
+
 /// Tells what goroutines wait for.
 #[derive(Debug)]
 pub struct Waits {
@@ -54,11 +65,7 @@ impl Waits {
                 let operation = own
                     .or_else(others)
                     .unwrap_or_else(|| operation::of(&[], census.reason(goroutine)));
-                Some(Awaited {
-                    address: semaphore.checked_sub(operation.offset)?,
-                    kind: operation.kind,
-                    of: operation.of,
-                })
+                Awaited::at(semaphore, operation)
             }
             Target::Cond(address) => Some(Awaited {
                 address,

@@ -67,6 +67,7 @@ fn view() -> View {
         key,
         comm: "server".to_owned(),
         parked: BTreeMap::from([(Kind::Mutex, 1)]),
+        go: None,
         ..Process::default()
     };
     View {
@@ -118,6 +119,7 @@ fn incident() -> Incident {
         comm: "server".to_owned(),
         workload: Workload::default(),
         lock: None,
+        who: Default::default(),
         waiters: 1,
         waiters_peak: 1,
         oldest_wait_ns: None,
