@@ -31,7 +31,6 @@ var row = []struct{ field, path string }{
 	{"g.gopc", "runtime.g gopc"},
 	{"g.startpc", "runtime.g startpc"},
 	{"g.waiting", "runtime.g waiting"},
-	{"g.tracking", "runtime.g tracking"},
 	{"g.tracking_seq", "runtime.g trackingSeq"},
 	{"g.tracking_stamp", "runtime.g trackingStamp|runtime.g runnableStamp"},
 	{"m.procid", "runtime.m procid"},

@@ -40,11 +40,11 @@ pub struct Record {
     pub waiting: u64,
     /// The thread that runs it (`runtime.m`).
     pub m: u64,
-    /// How often it has stopped to run, modulo 256: one that waits still has the number that it had.
+    /// How often it has stopped running, by its lowest byte: while that is the same, so is its wait.
     pub stops: u8,
-    /// When it began to wait for a `Mutex` or an `RWMutex`, on the monotonic clock in nanoseconds: the runtime notes it for
-    /// one wait in eight (Go 1.20); else 0, or the time of something else.
-    pub tracked_ns: u64,
+    /// Since when it waits for a mutex, on the monotonic clock in nanoseconds; Go notes it of every eighth such wait only, from
+    /// 1.20 on. 0 for others.
+    pub mutex_since_ns: u64,
 }
 
 impl Record {
@@ -76,10 +76,7 @@ impl Record {
             waiting: word(row.waiting)?,
             m: word(row.m)?,
             stops: *bytes.get(at(row.tracking_seq)?)?,
-            tracked_ns: match *bytes.get(at(row.tracking)?)? {
-                0 => 0,
-                _ => word(row.tracking_stamp)?,
-            },
+            mutex_since_ns: word(row.tracking_stamp)?,
         })
     }
 

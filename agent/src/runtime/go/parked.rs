@@ -144,7 +144,7 @@ mod tests {
             waiting: 0,
             m: 0,
             stops: 0,
-            tracked_ns: 0,
+            mutex_since_ns: 0,
         }
     }
 

@@ -58,7 +58,7 @@ impl Notes {
 /// What the record alone says.
 fn since(record: &Record, is_lock: bool, now_ns: u64) -> Since {
     let is_past = |ns: &u64| (1..=now_ns).contains(ns);
-    let began = Some(record.tracked_ns).filter(|ns| is_lock && is_past(ns));
+    let began = Some(record.mutex_since_ns).filter(|ns| is_lock && is_past(ns));
     let collected = Some(record.wait_since_ns).filter(is_past);
     match (began, collected) {
         (Some(ns), _) => Since {
@@ -95,7 +95,7 @@ mod tests {
             waiting: 0,
             m: 0,
             stops,
-            tracked_ns: 0,
+            mutex_since_ns: 0,
         }
     }
 
@@ -122,7 +122,7 @@ mod tests {
     fn what_the_runtime_has_noted_counts() {
         let mut notes = Notes::default();
         let tracked = Record {
-            tracked_ns: 40,
+            mutex_since_ns: 40,
             ..record(2, 0)
         };
         assert_eq!(take(&mut notes, &[tracked], 100), Some((40, false)));

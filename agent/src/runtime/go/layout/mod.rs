@@ -67,7 +67,6 @@ layout! {
         gopc = "runtime.g gopc",
         startpc = "runtime.g startpc",
         waiting = "runtime.g waiting",
-        tracking = "runtime.g tracking",
         tracking_seq = "runtime.g trackingSeq",
         tracking_stamp = "runtime.g trackingStamp|runtime.g runnableStamp",
     }
