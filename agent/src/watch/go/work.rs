@@ -23,9 +23,9 @@ use crate::{
 /// A round that took so long is followed by so many times as long without one, within the time between two looks.
 const SHARE: u32 = 200;
 /// How often it is tried to open a process that does not look as it should: one that has just started does not.
-const TRIES: u32 = 8;
+const TRIES: u32 = 5;
 /// Time between the first two of these; it doubles.
-const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// What is to be watched, and how closely.
 #[derive(Clone, Debug)]
