@@ -122,6 +122,8 @@ pub struct Lock {
     pub oldest_since_ns: Option<u64>,
     /// The longest waiter may have waited for longer than that.
     pub oldest_is_at_least: bool,
+    /// When its waiters were looked at, on the monotonic clock in nanoseconds; `None`: for this view.
+    pub seen_ns: Option<u64>,
     /// Who holds it, as far as memory tells.
     pub holder: Option<Holder>,
     /// The holder has ended without letting go.
@@ -137,9 +139,10 @@ impl Lock {
         self.runtime.as_deref() == Some(GO) && !matches!(self.kind, Kind::Idle | Kind::Runtime)
     }
 
-    /// Age of the longest wait at `at_ns` in nanoseconds.
+    /// Age of the longest wait at `at_ns` in nanoseconds, or when it was last looked at.
     #[must_use]
     pub fn oldest_wait_ns(&self, at_ns: u64) -> Option<u64> {
+        let at_ns = self.seen_ns.map_or(at_ns, |seen_ns| seen_ns.min(at_ns));
         self.oldest_since_ns
             .map(|since_ns| at_ns.saturating_sub(since_ns))
     }

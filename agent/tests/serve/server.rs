@@ -337,6 +337,7 @@ fn lock(process: ProcessKey, number: u64) -> Lock {
         waiters_peak: number,
         oldest_since_ns: Some(90_000_000_000),
         oldest_is_at_least: false,
+        seen_ns: None,
         holder: None,
         abandoned: false,
         counts: Some(Box::new(Counts {

@@ -273,7 +273,7 @@ fn a_knot_is_wedged() -> Result<()> {
         );
         let verdict = agent.get(&format!("/api/v1/verdict?pid={pid}"))?;
         ensure!(verdict.status == 503, "{verdict:?}");
-        agent.stop()?;
+        let _place = agent.stop()?;
         let pid = pid.to_string();
         let run = holdup::run(&["wedged", "-p", &pid, "--config", &file])?;
         let words = run.expect(3)?.text();
@@ -306,7 +306,7 @@ fn a_server_at_rest_is_no_incident() -> Result<()> {
             verdict.status == 200 && verdict.body.contains("\"healthy\""),
             "{verdict:?}"
         );
-        agent.stop()?;
+        let _place = agent.stop()?;
         let pid = pid.to_string();
         let run = holdup::run(&["wedged", "-p", &pid, "--config", &file])?;
         run.expect(0)?;

@@ -40,8 +40,12 @@ func main() {
 		}
 	}()
 	settle(map[string]int{"sync.(*Mutex).Lock": 2})
-	// The collector notes since when they wait.
-	runtime.GC()
+	// The collector notes since when they wait: as the time of the collection before, hence several, and others who wait later.
+	for i := 0; i < 3; i++ {
+		runtime.GC()
+		go func() { <-make(chan int) }()
+		time.Sleep(10 * time.Millisecond)
+	}
 	emit("parked", truth{"a": address(&a.mu), "b": address(&b.mu)})
 	allowed()
 }

@@ -87,6 +87,7 @@ impl Scene {
             waiters_peak: 0,
             oldest_since_ns: None,
             oldest_is_at_least: false,
+            seen_ns: None,
             holder: None,
             abandoned: false,
             counts: Some(Box::new(counts())),

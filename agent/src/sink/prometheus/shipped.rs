@@ -59,6 +59,7 @@ fn view() -> View {
         waiters_peak: 1,
         oldest_since_ns: Some(1),
         oldest_is_at_least: false,
+        seen_ns: None,
         holder: None,
         abandoned: false,
         counts: Some(Box::new(counts)),

@@ -227,7 +227,7 @@ fn add(seen: &Seen, runtime: &Arc<str>, view: &mut View) {
     }
     let rows = seen.rows.iter();
     view.locks
-        .extend(rows.map(|row| Arc::new(row.lock(key, runtime))));
+        .extend(rows.map(|row| Arc::new(row.lock(key, runtime, seen.at_ns))));
 }
 
 /// Counts a thread while it runs.

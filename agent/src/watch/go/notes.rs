@@ -1,6 +1,9 @@
-//! Since when those wait who wait for longest. Go notes that for one wait in eight, and in each garbage collection; who
-//! looks several times a second notes the rest. A goroutine that comes back is not mistaken for one that has stayed: it
-//! counts how often it has stopped to run.
+//! Since when those wait who wait for longest. Go notes that for one wait in eight; who looks several times a second notes
+//! the rest. A goroutine that comes back is not mistaken for one that has stayed: it counts how often it has stopped
+//! running.
+//!
+//! What the garbage collector notes (`waitsince`) does not count: it is the time of the collection before the one that came
+//! by, so that a wait which has just begun may seem to be minutes old.
 
 use std::collections::HashMap;
 
@@ -57,18 +60,10 @@ impl Notes {
 
 /// What the record alone says.
 fn since(record: &Record, is_lock: bool, now_ns: u64) -> Since {
-    let is_past = |ns: &u64| (1..=now_ns).contains(ns);
-    let began = Some(record.mutex_since_ns).filter(|ns| is_lock && is_past(ns));
-    let collected = Some(record.wait_since_ns).filter(is_past);
-    match (began, collected) {
-        (Some(ns), _) => Since {
-            ns,
-            is_at_least: false,
-        },
-        (None, ns) => Since {
-            ns: ns.unwrap_or(now_ns),
-            is_at_least: true,
-        },
+    let noted = is_lock && (1..=now_ns).contains(&record.mutex_since_ns);
+    Since {
+        ns: if noted { record.mutex_since_ns } else { now_ns },
+        is_at_least: !noted,
     }
 }
 
@@ -129,20 +124,20 @@ mod tests {
         // Behind another one, who has waited for longer then.
         let first = record(1, 0);
         assert_eq!(take(&mut notes, &[first, tracked], 100), Some((40, true)));
-        let collected = Record {
-            wait_since_ns: 30,
-            ..first
-        };
-        assert_eq!(
-            take(&mut notes, &[collected, tracked], 100),
-            Some((30, true))
-        );
-        let never = Record {
-            reason: 0,
-            wait_since_ns: 101,
-            ..tracked
-        };
-        notes.clear();
-        assert_eq!(take(&mut notes, &[never], 100), Some((100, true)));
+        // The time of something else, or of something that is to come.
+        for never in [
+            Record {
+                reason: 0,
+                ..tracked
+            },
+            Record {
+                mutex_since_ns: 101,
+                wait_since_ns: 30,
+                ..tracked
+            },
+        ] {
+            notes.clear();
+            assert_eq!(take(&mut notes, &[never], 100), Some((100, true)));
+        }
     }
 }

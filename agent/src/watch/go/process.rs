@@ -26,6 +26,8 @@ use crate::{
 const NAMED: usize = 8;
 /// A look that took so long is not taken again before so many times as long have passed.
 const LOOKS_SHARE: u32 = 100;
+/// It is taken again after so many times the usual time in any case.
+const MAX_REST: u32 = 20;
 /// The same for counting all goroutines, and how often they are counted at most.
 const COUNTS_SHARE: u32 = 500;
 /// See [`COUNTS_SHARE`].
@@ -55,7 +57,8 @@ impl Due {
 
     /// It was begun at `now` and has just been done.
     fn done(&mut self, now: Instant, every: Duration, share: u32) {
-        self.0 = Some(now + every.max(now.elapsed() * share));
+        let rest = (now.elapsed() * share).min(every * MAX_REST);
+        self.0 = Some(now + every.max(rest));
     }
 }
 
@@ -75,7 +78,9 @@ pub struct Watched {
     peak: u64,
     look: Due,
     count: Due,
-    /// Waiters at the last look.
+    /// When the last look was, on the monotonic clock in nanoseconds.
+    looked_at_ns: u64,
+    /// Waiters then.
     looked_at: u64,
     /// Most waiters of one lock then.
     most: u64,
@@ -110,6 +115,7 @@ impl Watched {
             peak: 0,
             look: Due::default(),
             count: Due::default(),
+            looked_at_ns: 0,
             looked_at: 0,
             most: 0,
         }
@@ -138,6 +144,7 @@ impl Watched {
         let is_busy = waiting > 0 || self.looked_at > 0;
         let mut is_news = is_first;
         if is_busy && (self.look.is_now(now) || is_much) {
+            self.looked_at_ns = monotonic_ns();
             // There cannot be more waiters than there ever were goroutines.
             match self.poll.queues(FIRST).filter(|_| waiting <= peak) {
                 Some(queues) => {
@@ -187,6 +194,7 @@ impl Watched {
     fn seen(&self) -> Seen {
         Seen {
             process: self.process.clone(),
+            at_ns: self.looked_at_ns,
             go: Arc::new(Go {
                 version: self.version.clone(),
                 error: None,
@@ -204,6 +212,7 @@ impl Watched {
 pub fn unreadable(process: Process, version: String, error: String) -> Seen {
     Seen {
         process,
+        at_ns: monotonic_ns(),
         go: Arc::new(Go {
             version,
             error: Some(error),

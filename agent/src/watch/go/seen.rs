@@ -47,7 +47,7 @@ impl Row {
 
     /// As it stands in a view.
     #[must_use]
-    pub fn lock(&self, process: ProcessKey, runtime: &Arc<str>) -> Lock {
+    pub fn lock(&self, process: ProcessKey, runtime: &Arc<str>, seen_ns: u64) -> Lock {
         Lock {
             process,
             address: self.address,
@@ -60,6 +60,7 @@ impl Row {
             waiters_peak: self.waiters_peak,
             oldest_since_ns: self.since.map(|since| since.ns),
             oldest_is_at_least: self.since.is_some_and(|since| since.is_at_least),
+            seen_ns: Some(seen_ns),
             holder: None,
             abandoned: false,
             counts: None,
@@ -72,6 +73,8 @@ impl Row {
 pub struct Seen {
     /// What it is; its key has no generation yet.
     pub process: Process,
+    /// When its locks were looked at, on the monotonic clock in nanoseconds.
+    pub at_ns: u64,
     /// Its goroutines.
     pub go: Arc<Go>,
     /// Locks that they wait for.
