@@ -18,6 +18,8 @@ const ROOTS: usize = 251;
 const ROOT_BYTES: usize = 64;
 /// Largest waiter record that is believed.
 const MAX_SUDOG: u64 = 256;
+/// Waiters between two looks at the clock.
+const LOOKS: usize = 256;
 /// Most waiters.
 const MAX_WAITERS: usize = 4 << 20;
 
@@ -119,7 +121,8 @@ pub fn walk(memory: &dyn Memory, layout: &Layout, table: u64, deadline: Instant)
             let mut at = node;
             // The node, then its further waiters.
             while at != 0 {
-                if seen.len() >= MAX_WAITERS || Instant::now() >= deadline {
+                let is_late = seen.len() % LOOKS == 0 && Instant::now() >= deadline;
+                if seen.len() >= MAX_WAITERS || is_late {
                     found.is_partial = true;
                     return found;
                 }
