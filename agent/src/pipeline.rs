@@ -403,6 +403,8 @@ pub struct SnapshotOptions {
     pub stacks: bool,
     /// Threads beyond which the stacks of a sample are read; all threads are counted in any case.
     pub ceiling: Option<usize>,
+    /// Whether to look at goroutines.
+    pub goroutines: bool,
     /// When to come to an end with what there is by then.
     pub deadline: Option<Instant>,
 }
@@ -414,6 +416,7 @@ impl SnapshotOptions {
         Self {
             stacks,
             ceiling: None,
+            goroutines: true,
             deadline: None,
         }
     }
@@ -425,6 +428,7 @@ impl SnapshotOptions {
             _ => Budget::default(),
         };
         Budget {
+            goroutines: self.goroutines,
             deadline: self.deadline,
             ..budget
         }

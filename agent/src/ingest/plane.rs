@@ -367,15 +367,6 @@ impl Plane {
         Ok(losses)
     }
 
-    /// The set of targets.
-    ///
-    /// # Errors
-    /// The map cannot be read.
-    pub fn targets(&self) -> Result<Vec<u32>, PlaneError> {
-        let set = self.map::<HashMap<&MapData, u32, u32>>("TARGETS")?;
-        Ok(set.keys().filter_map(Result::ok).collect())
-    }
-
     /// Takes processes that are gone out of the set of targets, lest another one gets the id. For targets that the
     /// kernel side adds to the set itself.
     ///
@@ -396,16 +387,6 @@ impl Plane {
             }
         }
         Ok(())
-    }
-
-    /// The set of targets.
-    ///
-    /// # Errors
-    /// The map cannot be read.
-    pub fn targets(&self) -> Result<Vec<u32>, PlaneError> {
-        let set = self.map::<HashMap<&MapData, u32, u32>>("TARGETS")?;
-        let pids: Result<_, MapError> = set.keys().collect();
-        pids.map_err(map_error("TARGETS"))
     }
 
     /// Whether the locks' statistics tell how long their waiters were ready to run.

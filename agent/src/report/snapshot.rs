@@ -67,7 +67,10 @@ pub fn build(
     let began_ns = monotonic_ns();
     let mut engine = Engine::default();
     engine.deadline = budget.deadline;
-    let go = goroutines::recognise(&spaces(seen), &mut engine);
+    let go = match budget.goroutines {
+        true => goroutines::recognise(&spaces(seen), &mut engine),
+        false => Vec::new(),
+    };
     let mut waiters: Vec<Waiter> = seen.iter().filter_map(waiter).collect();
     engine.look_again(&waiters);
     let mut stacks = Unwound::default();

@@ -1,5 +1,6 @@
 //! Goroutines: what the programs know of themselves, and what holdup sees from outside.
 
+mod agent;
 mod chains;
 mod churn;
 mod durations;

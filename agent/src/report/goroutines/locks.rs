@@ -24,7 +24,7 @@ use crate::{
         go::{Census, ages::Ages},
         identity,
     },
-    symbol::Space,
+    symbol::{Space, Symbols},
 };
 
 /// Most call paths of a lock.
@@ -128,7 +128,12 @@ fn lock(looked: Looked<'_>, awaited: Awaited, known: Known<'_>, engine: &mut Eng
         .iter()
         .map(|site| runtime::application_frames(&site.frames))
         .find(|frames| !frames.is_empty());
-    let (id, symbol) = identify(awaited, lead.unwrap_or_default(), looked.space, engine);
+    let (id, symbol) = identify(
+        awaited,
+        lead.unwrap_or_default(),
+        looked.space,
+        &mut engine.symbols,
+    );
     let rank = u128::from(sum.wait_ns.total) + sum.going_on_ns;
     let lock = Lock {
         id,
@@ -194,13 +199,13 @@ fn sum(looked: Looked<'_>, awaited: Awaited, known: &Known<'_>) -> Sum {
 }
 
 /// A lock in static storage goes by its address, another one by where it is waited for.
-fn identify(
+pub fn identify(
     awaited: Awaited,
     lead: &[Frame],
     space: Space,
-    engine: &mut Engine,
+    symbols: &mut Symbols,
 ) -> (String, Option<String>) {
-    if let Some(location) = engine.symbols.locate(space, awaited.address) {
+    if let Some(location) = symbols.locate(space, awaited.address) {
         let module = location.build_id.as_deref().unwrap_or(&location.module);
         return (
             identity::static_lock(module, location.offset, awaited.kind),

@@ -7,6 +7,7 @@ mod frames;
 mod groups;
 pub mod live;
 mod locks;
+pub mod one;
 pub mod parked;
 mod wait;
 

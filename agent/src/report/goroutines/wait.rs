@@ -23,7 +23,8 @@ pub struct Awaited {
 }
 
 impl Awaited {
-    fn of(semaphore: u64, operation: Operation) -> Option<Self> {
+    /// What has this semaphore.
+    pub fn at(semaphore: u64, operation: Operation) -> Option<Self> {
         Some(Self {
             address: semaphore.checked_sub(operation.offset)?,
             kind: operation.kind,
@@ -57,7 +58,7 @@ impl Waits {
     /// Takes what is known of a semaphore otherwise, unless somebody who waits for it told; returns what it is part of.
     pub fn learn(&mut self, semaphore: u64, tell: impl FnOnce() -> Operation) -> Option<Awaited> {
         let operation = self.operations.entry(semaphore).or_insert_with(tell);
-        Awaited::of(semaphore, *operation)
+        Awaited::at(semaphore, *operation)
     }
 
     /// The lock, `WaitGroup` or condition variable that a goroutine waits for.
@@ -70,7 +71,7 @@ impl Waits {
                 let operation = own
                     .or_else(others)
                     .unwrap_or_else(|| operation::of(&[], census.reason(goroutine)));
-                Awaited::of(semaphore, operation)
+                Awaited::at(semaphore, operation)
             }
             Target::Cond(address) => Some(Awaited {
                 address,
