@@ -27,6 +27,9 @@ use crate::{
 /// which the compiler orders as it likes.
 const WORDS_BESIDE: usize = 4;
 
+/// Size of glibc's `pthread_cond_t`.
+const CONDITION_BYTES: u64 = 48;
+
 /// What is known of a wait that begins.
 pub struct Noted {
     /// Address that its statistics are kept under: the futex word, or the lock.
@@ -70,6 +73,13 @@ pub fn slow_path(context: ProbeContext) -> u32 {
                 note.own_word = argument.wrapping_add(u64::from(place.low));
             }
         }
+        Fit::Variable
+            if is_own
+                && Place::unpack(note.place).fit == Fit::Condition
+                && is_within(note, stack) =>
+        {
+            note.own_word = argument;
+        }
         // What is called on the way to the same lock knows less of it: jemalloc's mutex is a pthread mutex inside.
         _ if is_own && covers(note, argument) && is_within(note, stack) => {}
         _ => write(note, tid, &cookie, &place, argument, stack),
@@ -101,7 +111,8 @@ fn write(note: &mut Note, tid: u32, cookie: &Cookie, place: &Place, object: u64,
 #[inline(always)]
 fn covers(note: &Note, address: u64) -> bool {
     let place = Place::unpack(note.place);
-    address == note.object || place.fit == Fit::Inside && has_inside(note, &place, address)
+    let is_whole = matches!(place.fit, Fit::Inside | Fit::Variable);
+    address == note.object || is_whole && has_inside(note, &place, address)
 }
 
 /// Whether this is one of the words that waiters for the lock sleep on.
@@ -147,17 +158,18 @@ fn fitting(tid: u32, op: u32, word: u64) -> Option<Noted> {
     }
     let place = Place::unpack(note.place);
     let fits = match place.fit {
-        Fit::Inside => has_inside(note, &place, word),
+        Fit::Inside | Fit::Variable => has_inside(note, &place, word),
         Fit::Keyed => has_key(word, note.object),
         Fit::Told => note.own_word == word,
         Fit::OnStack => word < note.stack && word >= regs::stack_pointer()?,
-        Fit::Condition => op & CMD_MASK == WAIT_BITSET,
+        Fit::Condition if note.own_word == 0 => op & CMD_MASK == WAIT_BITSET,
+        Fit::Condition => word.wrapping_sub(note.own_word) < CONDITION_BYTES,
         Fit::Tells | Fit::Over => false,
     };
     if !fits || !is_within(note, regs::stack_pointer()?) {
         return None;
     }
-    if place.fit == Fit::Inside {
+    if matches!(place.fit, Fit::Inside | Fit::Variable) {
         return Some(Noted {
             address: word,
             flags: 0,
