@@ -5,10 +5,11 @@ mod slow;
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     future::Future,
     io,
     os::fd::{AsFd as _, OwnedFd},
+    path::Path,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -27,10 +28,19 @@ use self::slow::Slow;
 use crate::{
     ingest::{
         census,
+        entry::{self, EntryData},
         plane::{Plane, PlaneError},
     },
     model::{Capture, Snapshot, plan::PlanEntry, plan::Status},
-    probe::{config, feature::Features, object::Capacity, plan::Wanted, uprobe::asked::Probes},
+    probe::{
+        config,
+        entry::Entry,
+        feature::Features,
+        object::{self, Capacity},
+        plan::Wanted,
+        uprobe::asked::Probes,
+    },
+    proc::memory::Copied,
     report::{self, budget::Budget, capture, engine::Engine, snapshot::Seen},
 };
 
@@ -117,6 +127,9 @@ pub struct Recording {
     plane: Plane,
     slow: Option<Slow>,
     engine: Engine,
+    /// Whose calls of lock functions are followed, if asked for.
+    entry: Option<Entry>,
+    capacity: Capacity,
     overhead: Option<Overhead>,
     /// The kernel side adds processes to the set of targets.
     targets_grow: bool,
@@ -135,19 +148,24 @@ impl Recording {
             follow_forks: config.follow_forks == 1,
             uprobes: options.probes.any(),
         };
-        let mut plane = Plane::attach(
-            &config,
-            options.capacity,
-            features,
-            wanted,
-            options.watch.pids(),
-        )?;
+        let capacity = Capacity {
+            entry: options.probes.entry,
+            ..options.capacity
+        };
+        let pids = options.watch.pids();
+        let mut plane = Plane::attach(&config, capacity, features, wanted, pids)?;
         let mut overhead = Overhead::start(
             &mut plane,
             options.probes.max_overhead_percent,
             options.tell,
         );
         let slow = Slow::start(features, options, &mut plane);
+        let mut entry = None;
+        if options.probes.entry {
+            let mut new = Entry::new(&mut plane, &options.probes)?;
+            pids.iter().for_each(|&pid| new.look(&mut plane, pid));
+            entry = Some(new);
+        }
         if let Some(overhead) = &mut overhead {
             overhead.release(&mut plane);
         }
@@ -161,11 +179,56 @@ impl Recording {
             plane,
             slow,
             engine,
+            entry,
+            capacity,
             overhead,
             targets_grow: config.follow_forks == 1,
             started,
             started_at,
         })
+    }
+
+    /// The watched process `pid` is about to execute `program`: what that will load is probed at once, where it matters.
+    pub fn expect(&mut self, pid: u32, program: &Path) {
+        let Self {
+            plane, entry, slow, ..
+        } = self;
+        let library_path = std::env::var_os("LD_LIBRARY_PATH");
+        if let Some(entry) = entry {
+            entry.expect(plane, pid, program, library_path.as_deref());
+        }
+        if let Some(slow) = slow {
+            slow.expect(plane, pid, program, library_path.as_deref());
+        }
+    }
+
+    /// Calls of lock functions until now; `None` when they were not asked for.
+    ///
+    /// # Errors
+    /// A table cannot be read.
+    pub fn entry_data(&mut self) -> Result<Option<EntryData>, PlaneError> {
+        if self.entry.is_none() {
+            return Ok(None);
+        }
+        self.drain(LAST_TURN);
+        let Engine { entry, symbols, .. } = &mut self.engine;
+        let slots = object::entry_locks(self.capacity) as usize;
+        let mut unwind = |space, regs, memory: &Copied<'_>| symbols.unwind(space, regs, memory);
+        entry::read(self.plane.object(), slots, entry, &mut unwind).map(Some)
+    }
+
+    /// Every probe with its fate, as of now.
+    #[must_use]
+    pub fn plan(&self) -> &[PlanEntry] {
+        self.plane.plan()
+    }
+
+    /// What the kernel side has lost so far, by name.
+    ///
+    /// # Errors
+    /// A table cannot be read.
+    pub fn losses(&self) -> Result<BTreeMap<String, u64>, PlaneError> {
+        self.plane.losses()
     }
 
     /// Takes in samples until `until` is ready; calls `progress` now and then, with a function that adds up what there
@@ -192,6 +255,7 @@ impl Recording {
                 () = &mut until => break,
                 _ = ticks.tick() => {
                     progress(&|| self.progress());
+                    self.follow()?;
                     if let Some(overhead) = &mut self.overhead {
                         overhead.look(&mut self.plane);
                     }
@@ -227,6 +291,21 @@ impl Recording {
         {
             slow.look(&mut self.plane);
         }
+    }
+
+    /// Probes what the followed processes have loaded meanwhile, and processes that have joined them.
+    fn follow(&mut self) -> io::Result<()> {
+        let Self { plane, entry, .. } = self;
+        if let Some(entry) = entry {
+            let more = if self.targets_grow {
+                plane.targets().map_err(io::Error::other)?
+            } else {
+                Vec::new()
+            };
+            let proc = crate::proc::process::Proc::default();
+            entry.look_again(plane, &more, |pid| proc.exists(pid));
+        }
+        Ok(())
     }
 
     fn prune(&mut self) -> io::Result<()> {

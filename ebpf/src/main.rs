@@ -9,6 +9,7 @@
 
 mod blame;
 mod count;
+mod entry;
 mod filter;
 mod hold;
 mod lock;

@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use holdup_abi::{
     config::{CONTROL_COUNT, Config, MAX_TARGETS},
-    counter,
+    counter, entry,
     hold::{BesideKey, Holds, Tally},
     lock::{Lock, LockKey},
     record::WaitSample,
@@ -148,6 +148,29 @@ pub static NOTES: Array<Note> = Array::with_max_entries(65_536, 0);
 /// accounted, `wakes_lost` grows.
 #[map]
 pub static OWN_WORDS: HashMap<LockKey, u64> = HashMap::with_max_entries(65_536, 0);
+
+/// Lock of `--probe entry` -> slot in [`ENTRY_LOCKS`]. 16,384 x 24 B (+ overhead) if asked for. Full: the call is not
+/// accounted, `entry_locks_full` grows.
+#[map]
+pub static ENTRY_SLOTS: HashMap<LockKey, u32> = HashMap::with_max_entries(16_384, 0);
+
+/// Statistics by slot. 16,384 x 760 B if asked for, mapped into the agent.
+#[map]
+pub static ENTRY_LOCKS: Array<entry::Lock> = Array::with_max_entries(16_384, MMAPABLE);
+
+/// Slots nobody uses, filled by the agent. Empty: see [`ENTRY_SLOTS`].
+#[map]
+pub static ENTRY_FREE: Queue<u32> = Queue::with_max_entries(16_384, 0);
+
+/// Thread id -> locks that it holds or asks for, each with a piece of stack. 4,096 x 4.8 KiB if asked for. Full: the call
+/// is not accounted, `entry_threads_full` grows.
+#[map]
+pub static ENTRY_THREADS: HashMap<u32, entry::Thread> = HashMap::with_max_entries(4_096, 0);
+
+/// Pairs of locks, with the set of locks held. 32,768 x 48 B (+ overhead) if asked for. Full: the pair is not noted,
+/// `entry_edges_full` grows.
+#[map]
+pub static ENTRY_EDGES: HashMap<entry::EdgeKey, entry::Edge> = HashMap::with_max_entries(32_768, 0);
 
 /// Hits of uprobes by what they cost: see [`holdup_abi::uprobe::PRICES`]. 8 B per price and processor.
 #[map]

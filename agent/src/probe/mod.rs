@@ -6,6 +6,7 @@
 pub mod attach;
 pub mod btf;
 pub mod config;
+pub mod entry;
 pub mod feature;
 pub mod object;
 pub mod plan;

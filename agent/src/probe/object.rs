@@ -22,6 +22,8 @@ pub struct Capacity {
     pub threads: u32,
     /// Ring buffer for samples in bytes: a power of two of at least a page.
     pub ring_bytes: u32,
+    /// Calls of lock functions are followed.
+    pub entry: bool,
 }
 
 impl Default for Capacity {
@@ -30,12 +32,30 @@ impl Default for Capacity {
             locks: 32_768,
             threads: 65_536,
             ring_bytes: 8 << 20,
+            entry: false,
         }
     }
 }
 
 /// Spare room in the hash of locks, so that its per-CPU free lists never run dry before the slots do.
 const HASH_SLACK: u32 = 256;
+
+/// Locks whose calls can be followed, if that is asked for.
+const ENTRY_LOCKS: u32 = 16_384;
+/// Maps of those calls, with their elements.
+const ENTRY_MAPS: &[(&str, u32)] = &[
+    ("ENTRY_SLOTS", ENTRY_LOCKS + HASH_SLACK),
+    ("ENTRY_LOCKS", ENTRY_LOCKS),
+    ("ENTRY_FREE", ENTRY_LOCKS),
+    ("ENTRY_THREADS", 4_096),
+    ("ENTRY_EDGES", 32_768),
+];
+
+/// Elements of the array of locks whose calls are followed.
+#[must_use]
+pub const fn entry_locks(capacity: Capacity) -> u32 {
+    if capacity.entry { ENTRY_LOCKS } else { 1 }
+}
 
 /// Elements of the array of threads, which is indexed by the low bits of a thread id.
 #[must_use]
@@ -69,7 +89,11 @@ pub fn load(config: &Config, capacity: Capacity, btf: Option<&Btf>) -> Result<Eb
         thread_mask: places - 1,
         ..*config
     };
-    EbpfLoader::new()
+    let mut loader = EbpfLoader::new();
+    for &(name, elements) in ENTRY_MAPS {
+        loader.map_max_entries(name, if capacity.entry { elements } else { 1 });
+    }
+    loader
         .btf(btf)
         .override_global("CONFIG", &config, true)
         .map_max_entries("LOCKS", capacity.locks)

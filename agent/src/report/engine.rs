@@ -18,7 +18,10 @@ use super::{
     waiter::{self, Waiter},
 };
 use crate::{
-    ingest::decode::{self, Record, Stack},
+    ingest::{
+        decode::{self, Record, Stack},
+        entry::{self, Gather},
+    },
     model::RawFrame,
     proc::memory::Copied,
     symbol::{Limits, Symbols},
@@ -44,6 +47,8 @@ pub struct Engine {
     sample_interval_ns: u64,
     /// Releases.
     pub gathered: Gathered,
+    /// Calls of lock functions.
+    pub entry: Gather,
     /// Processes met.
     pub processes: Processes,
     /// Memory around futex words.
@@ -64,6 +69,7 @@ impl Default for Engine {
             stacks: Stacks::default(),
             gathered: Gathered::default(),
             sample_interval_ns: 0,
+            entry: Gather::default(),
             processes: Processes::default(),
             keepsakes: HashMap::new(),
             sharers: Sharers::default(),
@@ -86,6 +92,13 @@ impl Engine {
 
     /// Takes one ring buffer record.
     pub fn record(&mut self, bytes: &[u8]) {
+        if let Some(event) = entry::decode(bytes) {
+            let Self { entry, symbols, .. } = self;
+            entry.event(&event, &mut |space, regs, memory| {
+                symbols.unwind(space, regs, memory)
+            });
+            return;
+        }
         match decode::record(bytes) {
             Ok(Record::Sample(head, stack)) => self.sample(&head, &stack),
             // The word had changed, so the thread never slept.

@@ -132,6 +132,7 @@ impl Settings {
             locks: self.locks,
             threads: self.threads,
             ring_bytes: self.ring_bytes,
+            entry: false,
         }
     }
 }

@@ -9,6 +9,7 @@
 pub mod census;
 pub mod config;
 pub mod counter;
+pub mod entry;
 pub mod futex;
 pub mod hold;
 pub mod lock;

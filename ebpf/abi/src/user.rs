@@ -3,6 +3,7 @@
 use crate::{
     census::Task,
     config::Config,
+    entry,
     hold::{BesideKey, Holds, Tally},
     lock::{Lock, LockKey},
     slow::Note,
@@ -21,3 +22,4 @@ macro_rules! pod {
 pod!(
     BesideKey, Task, Config, Holds, Lock, LockKey, Note, Tally, Thread
 );
+pod!(entry::Edge, entry::EdgeKey, entry::Lock, entry::Thread);
