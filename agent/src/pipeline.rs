@@ -197,10 +197,15 @@ impl Recording {
 
     /// The watched process `pid` is about to execute `program`: what that will load is probed at once, where it matters.
     pub fn expect(&mut self, pid: u32, program: &Path) {
-        let Self { plane, entry, .. } = self;
+        let Self {
+            plane, entry, slow, ..
+        } = self;
+        let library_path = std::env::var_os("LD_LIBRARY_PATH");
         if let Some(entry) = entry {
-            let library_path = std::env::var_os("LD_LIBRARY_PATH");
             entry.expect(plane, pid, program, library_path.as_deref());
+        }
+        if let Some(slow) = slow {
+            slow.expect(plane, pid, program, library_path.as_deref());
         }
     }
 

@@ -1,10 +1,13 @@
 //! Probes on contended entry points, kept in step with what the watched processes run.
 
+use std::{ffi::OsStr, os::unix::fs::MetadataExt as _, path::Path};
+
 use super::{Options, Watch};
 use crate::{
     ingest::plane::Plane,
     model::plan::{PlanEntry, Status},
     probe::{
+        entry::loads,
         feature::Features,
         slow::files::{Files, PROGRAM},
     },
@@ -20,6 +23,15 @@ pub struct Slow {
     files: Files,
     watch: Watch,
     refused: Option<PlanEntry>,
+}
+
+/// Whether a process runs the program that we are.
+fn is_copy(pid: u32) -> bool {
+    let file = |pid: &str| {
+        let file = std::fs::metadata(format!("/proc/{pid}/exe")).ok()?;
+        Some((file.dev(), file.ino()))
+    };
+    file(&pid.to_string()).is_some_and(|theirs| Some(theirs) == file("self"))
 }
 
 /// Whether the probes can work: the helpers that they need came with Linux 5.15.
@@ -57,17 +69,42 @@ impl Slow {
         if self.refused.is_some() {
             return false;
         }
-        // Only the one process pays then, not everybody who has the same library.
-        let scope = match &self.watch {
+        let pids = self.pids(plane);
+        let scope = self.scope();
+        self.files
+            .look(pids, |sites| plane.probe(PROGRAM, sites, scope))
+    }
+
+    /// Attaches to what `program` will load, which process `pid` is about to execute.
+    pub fn expect(
+        &mut self,
+        plane: &mut Plane,
+        pid: u32,
+        program: &Path,
+        library_path: Option<&OsStr>,
+    ) {
+        if self.refused.is_some() {
+            return;
+        }
+        let scope = self.scope();
+        for (index, path) in loads::of(program, library_path).iter().enumerate() {
+            if let Some(path) = path.to_str() {
+                self.files.expect(pid, path, index == 0, |sites| {
+                    plane.probe(PROGRAM, sites, scope)
+                });
+            }
+        }
+    }
+
+    /// With one process only that one pays, not everybody who has the same library.
+    fn scope(&self) -> Option<u32> {
+        match &self.watch {
             Watch::Processes(pids) => match pids.as_slice() {
                 [pid] => Some(*pid),
                 _ => None,
             },
             _ => None,
-        };
-        let pids = self.pids(plane);
-        self.files
-            .look(pids, |sites| plane.probe(PROGRAM, sites, scope))
+        }
     }
 
     fn pids(&self, plane: &Plane) -> Vec<u32> {
@@ -79,10 +116,12 @@ impl Slow {
                 pids
             }
         };
-        let own = std::process::id();
         pids.sort_unstable();
         pids.dedup();
-        pids.retain(|&pid| pid != own);
+        // A program that is yet to be executed is still a copy of ourselves.
+        let is_family = matches!(self.watch, Watch::Family(_));
+        let own = std::process::id();
+        pids.retain(|&pid| pid != own && !(is_family && is_copy(pid)));
         pids
     }
 

@@ -21,12 +21,15 @@ pub enum Fit {
     Over = 4,
     /// It is the thread's own, on the stack of the function that was probed or of one that it calls (musl).
     OnStack = 5,
-    /// It is the thread's own, in a condition variable of glibc's that is not known (HotSpot).
+    /// It is the thread's own, in a condition variable of glibc's (HotSpot): the one that a [`Self::Variable`] names, if a
+    /// probe is there.
     Condition = 6,
+    /// As [`Self::Inside`]: a condition variable, which may be another lock's means of waiting.
+    Variable = 7,
 }
 
 impl Fit {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Inside,
         Self::Keyed,
         Self::Told,
@@ -34,6 +37,7 @@ impl Fit {
         Self::Over,
         Self::OnStack,
         Self::Condition,
+        Self::Variable,
     ];
 }
 
@@ -86,15 +90,10 @@ impl Place {
     #[must_use]
     #[inline(always)]
     pub const fn unpack(own: u32) -> Self {
-        let fit = (own >> 6 & 7) as usize;
         Self {
             source: own & 0x1f,
             in_midst: own >> 5 & 1 == 1,
-            fit: if fit < Fit::ALL.len() {
-                Fit::ALL[fit]
-            } else {
-                Fit::Over
-            },
+            fit: Fit::ALL[(own >> 6 & 7) as usize],
             low: own >> 9 & 0x7ff,
             span: own >> 20,
         }
@@ -112,7 +111,7 @@ pub struct Note {
     pub stack: u64,
     /// That return address; 0: not on the stack.
     pub return_address: u64,
-    /// The thread's own futex word, with [`Fit::Told`]; 0: not told yet.
+    /// The thread's own futex word or condition variable, with [`Fit::Told`] and [`Fit::Condition`]; 0: not told yet.
     pub own_word: u64,
     /// Futex word that the thread sleeps on, listed for those that wake it; 0: none.
     pub listed_word: u64,
@@ -148,6 +147,5 @@ mod tests {
                 assert_eq!(Place::unpack(place.pack()), place);
             }
         }
-        assert_eq!(Place::unpack(u32::MAX).fit, Fit::Over, "no such number");
     }
 }

@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashSet,
+    os::unix::fs::MetadataExt as _,
     time::{Duration, Instant},
 };
 
@@ -10,7 +11,7 @@ use super::scan::{self, Found, file_name};
 use crate::{
     model::plan::{PlanEntry, Status},
     probe::uprobe::{AttachError, Links, Site, find::Binary},
-    proc::maps::{Mapping, Maps},
+    proc::maps::Maps,
     symbol::module::open::Root,
 };
 
@@ -30,7 +31,10 @@ const TURN: Duration = Duration::from_millis(500);
 /// Where probes are and what was found.
 #[derive(Debug, Default)]
 pub struct Files {
+    /// Device and inode of mapped files, as mappings tell them.
     seen: HashSet<((u32, u32), u64)>,
+    /// The same as the file system tells them: of files that were looked at before they were mapped, too.
+    files: HashSet<(u64, u64)>,
     links: Vec<Links>,
     rows: Vec<PlanEntry>,
     more_rows: u64,
@@ -69,25 +73,40 @@ impl Files {
                     continue;
                 }
                 self.seen.insert((mapping.device, mapping.inode));
-                self.file(pid, &root, mapping, is_first, &mut attach);
+                match Binary::mapped(pid, &root, mapping) {
+                    Ok(binary) => self.file(&binary, is_first, &mut attach),
+                    Err(_) => self.unreadable += 1,
+                }
             }
         }
         false
     }
 
-    fn file(
+    /// Looks at a file that will be mapped, by its path in the root directory of process `pid`.
+    pub fn expect(
         &mut self,
         pid: u32,
-        root: &Root,
-        mapping: &Mapping,
+        path: &str,
+        is_program: bool,
+        mut attach: impl FnMut(&[Site]) -> Result<Links, AttachError>,
+    ) {
+        if let Ok(binary) = Binary::in_root(pid, path) {
+            self.file(&binary, is_program, &mut attach);
+        }
+    }
+
+    fn file(
+        &mut self,
+        binary: &Binary,
         is_program: bool,
         attach: &mut impl FnMut(&[Site]) -> Result<Links, AttachError>,
     ) {
-        let Ok(binary) = Binary::mapped(pid, root, mapping) else {
-            self.unreadable += 1;
+        let known = std::fs::metadata(binary.path())
+            .is_ok_and(|file| !self.files.insert((file.dev(), file.ino())));
+        if known {
             return;
-        };
-        let found = scan::scan(&binary);
+        }
+        let found = scan::scan(binary);
         let name = file_name(&binary.name);
         if found.sites.is_empty() {
             if is_program {

@@ -141,6 +141,13 @@ const fn glibc(kind: Kind, symbol: &'static str, span: u32) -> Row {
     }
 }
 
+const fn glibc_condvar(symbol: &'static str) -> Row {
+    Row {
+        place: first(Fit::Variable, 0, 47),
+        ..glibc(Kind::Condvar, symbol, 0)
+    }
+}
+
 const fn musl(kind: Kind, symbol: &'static str, place: Place) -> Row {
     Row {
         runtime: "musl",
@@ -228,9 +235,9 @@ pub const ROWS: &[Row] = &[
     parking_lot(Kind::Once, "Once::call_once_slow", KEYED),
     glibc(Kind::Mutex, "__lll_lock_wait", 0),
     glibc(Kind::Mutex, "__lll_lock_wait_private", 0),
-    glibc(Kind::Condvar, "pthread_cond_wait", 47),
-    glibc(Kind::Condvar, "pthread_cond_timedwait", 47),
-    glibc(Kind::Condvar, "pthread_cond_clockwait", 47),
+    glibc_condvar("pthread_cond_wait"),
+    glibc_condvar("pthread_cond_timedwait"),
+    glibc_condvar("pthread_cond_clockwait"),
     glibc(Kind::Barrier, "pthread_barrier_wait", 31),
     glibc(Kind::Once, "__pthread_once_slow", 0),
     glibc(Kind::Semaphore, "__new_sem_wait_slow", 7),
