@@ -70,6 +70,7 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+<<<<<<< HEAD
 fn row(release: &str) -> Result<String> {
     let source = paths::root().join("xtask/workload/go_layout.go");
     let program = folder().join(format!("layout-{release}"));
@@ -89,11 +90,25 @@ pub fn build(source: &Path, program: &Path) -> Result<()> {
 }
 
 fn build_with(release: &str, source: &Path, program: &Path) -> Result<()> {
+=======
+/// The newest release.
+pub fn newest() -> Result<&'static str> {
+    RELEASES.last().copied().context("no release")
+}
+
+/// Builds a program with a release that is installed.
+pub fn build(release: &str, sources: &[PathBuf], program: &Path) -> Result<()> {
+>>>>>>> goagent
     let root = root(release);
     let mut build = Command::new(root.join("bin/go"));
     build
         .args(["build", "-trimpath", "-o"])
+<<<<<<< HEAD
         .args([program, source])
+=======
+        .arg(program)
+        .args(sources)
+>>>>>>> goagent
         .env("GOROOT", &root)
         .env("GOCACHE", folder().join("cache"))
         .env("GOPATH", folder().join("path"))
@@ -103,6 +118,20 @@ fn build_with(release: &str, source: &Path, program: &Path) -> Result<()> {
         .env("GO111MODULE", "off")
         .env("CGO_ENABLED", "0");
     shell::run(&mut build)
+<<<<<<< HEAD
+=======
+}
+
+fn row(release: &str) -> Result<String> {
+    let source = paths::root().join("xtask/workload/go_layout.go");
+    let program = folder().join(format!("layout-{release}"));
+    build(release, &[source], &program)?;
+    let mut row = shell::capture(&mut Command::new(&program))?;
+    if !row.ends_with('\n') {
+        row.push('\n');
+    }
+    Ok(row)
+>>>>>>> goagent
 }
 
 /// Installs the releases that the tests need.
