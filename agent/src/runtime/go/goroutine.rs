@@ -199,9 +199,7 @@ mod run_tests {
         assert_eq!(lengths(&[0, u64::MAX - 400, u64::MAX]), [1, 2]);
         let many: Vec<u64> = (0..1000).map(|number| number * 448).collect();
         let many = sorted(&many);
-        let lengths: Vec<u64> = super::lengths(&many, 400)
-            .map(|run| length(run, 400))
-            .collect();
+        let lengths: Vec<u64> = runs(&many, 400).map(|run| length(run, 400)).collect();
         assert!(lengths.iter().all(|length| *length <= RUN), "{lengths:?}");
         assert!(lengths.len() < 10, "{lengths:?}");
     }
