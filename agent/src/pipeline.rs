@@ -25,7 +25,10 @@ use crate::{
     },
     model::{Capture, Snapshot, plan::PlanEntry, plan::Status},
     probe::{config, feature::Features, object::Capacity, plan::Wanted},
-    report::{self, budget::Budget, capture, engine::Engine, snapshot::Seen},
+    report::{
+        self, budget::Budget, capture, engine::Engine, goroutines::ageing::Ageing, snapshot::Seen,
+    },
+    symbol::Space,
 };
 
 /// How often the ring buffer is looked at even when the kernel does not call.
@@ -110,6 +113,8 @@ pub struct Recording {
     targets_grow: bool,
     started: Instant,
     started_at: SystemTime,
+    /// Looks at goroutines.
+    ageing: Option<Ageing>,
 }
 
 impl Recording {
@@ -135,9 +140,21 @@ impl Recording {
         if options.sample_interval.is_some() {
             engine.first_look(&mut capture::waiters(&mut plane)?);
         }
+        let mut spaces = engine.processes.spaces();
+        let unmet = options
+            .watch
+            .pids()
+            .iter()
+            .map(|&pid| Space { pid, generation: 0 });
+        let unmet: Vec<Space> = unmet
+            .filter(|space| !spaces.iter().any(|met| met.pid == space.pid))
+            .collect();
+        spaces.extend(unmet);
+        let ageing = Ageing::start(spaces);
         Ok(Self {
             plane,
             engine,
+            ageing,
             targets_grow: config.follow_forks == 1,
             started,
             started_at,
@@ -222,6 +239,7 @@ impl Recording {
     /// A table cannot be read.
     pub fn finish(&mut self) -> Result<Capture, PlaneError> {
         let duration = self.started.elapsed();
+        self.engine.goroutines = self.ageing.take().map(Ageing::finish).unwrap_or_default();
         capture::build(&mut self.plane, &mut self.engine, self.started_at, duration)
     }
 }

@@ -29,6 +29,7 @@ const HEAD: &str = "\
 
 use super::{
     Func, G, Hchan, InlinedCall, Layout, M, Moduledata, NotifyList, PollDesc, SemaRoot, Sudog,
+    Timer,
 };
 
 /// Rows by minor release, oldest first.

@@ -21,7 +21,8 @@ use crate::{
     ingest::decode::{self, Record, Stack},
     model::RawFrame,
     proc::memory::Copied,
-    symbol::{Limits, Symbols},
+    runtime::go::ages::Ages,
+    symbol::{Limits, Space, Symbols},
 };
 
 /// Locks whose surroundings are kept.
@@ -50,6 +51,8 @@ pub struct Engine {
     pub keepsakes: HashMap<LockKey, Keepsake>,
     /// Processes that share memory, as of the report that is being made.
     pub sharers: Sharers,
+    /// Since when goroutines wait, by looks while recording.
+    pub goroutines: HashMap<Space, Ages>,
     /// When chains are not followed any further, if before they come to their own bounds.
     pub deadline: Option<Instant>,
     /// Chains into other processes that were not followed further, within the bounds.
@@ -67,6 +70,7 @@ impl Default for Engine {
             processes: Processes::default(),
             keepsakes: HashMap::new(),
             sharers: Sharers::default(),
+            goroutines: HashMap::new(),
             deadline: None,
             chains_cut: 0,
             undecodable: 0,

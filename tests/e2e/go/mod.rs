@@ -2,6 +2,7 @@
 
 mod chains;
 mod churn;
+mod follow;
 mod kinds;
 mod layout;
 mod pileup;

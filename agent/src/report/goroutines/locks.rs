@@ -11,10 +11,11 @@ use super::{
 };
 use crate::{
     model::{Frame, Lock, Outcomes, Site, lock::WaitNs},
+    proc::memory::Process,
     report::{engine::Engine, name},
     runtime::{
         self,
-        go::{Census, ages::Ages},
+        go::{Census, ages::Ages, lockword::Held},
         identity,
     },
     symbol::Space,
@@ -32,6 +33,8 @@ pub struct Waited {
     pub waiters: Vec<usize>,
     /// Its entry.
     pub lock: Lock,
+    /// What it says of itself.
+    pub held: Option<Held>,
 }
 
 /// Puts together all locks, `WaitGroup`s and condition variables that goroutines of a process wait for, those with most
@@ -50,12 +53,21 @@ pub fn of(
             waiters.entry(awaited).or_default().push(index);
         }
     }
+    let memory = Process { pid: space.pid };
     let mut locks: Vec<Waited> = waiters
         .into_iter()
-        .map(|(awaited, waiters)| Waited {
-            lock: lock(census, ages, awaited, &waiters, space, engine),
-            awaited,
-            waiters,
+        .map(|(awaited, waiters)| {
+            let held = Held::read(&memory, awaited.of, awaited.address);
+            let mut lock = lock(census, ages, awaited, &waiters, space, engine);
+            if let Some(words) = held.map(Held::describe).filter(|words| !words.is_empty()) {
+                lock.evidence = format!("{}; {words}", lock.evidence);
+            }
+            Waited {
+                awaited,
+                waiters,
+                lock,
+                held,
+            }
         })
         .collect();
     locks.sort_by_key(|waited| Reverse(waited.waiters.len()));

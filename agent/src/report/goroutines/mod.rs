@@ -1,29 +1,28 @@
 //! Goroutines in a report: counted, grouped, their locks among those of threads, and why they wait.
 //!
-//! A report looks once. Go itself notes late since when a goroutine waits, so that ages are often not known.
+//! A snapshot looks once. Go itself notes seldom or late since when a goroutine waits, so that ages are often not known; a
+//! recording looks more often ([`ageing`]).
 
+pub mod ageing;
 mod chain;
+mod ends;
 mod frames;
 mod groups;
 mod locks;
 mod wait;
 
 use std::{
-    cmp::Reverse,
+    collections::{BTreeSet, HashMap},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use self::{locks::Waited, wait::Waits};
-use super::engine::Engine;
+use self::{ends::Ends, wait::Waits};
+use super::{engine::Engine, reach::BETWEEN};
 use crate::{
-    explain::graph::{self, Explained},
-    model::{
-        GoProcess, Lock,
-        explanation::{Deadlock, RootBlocker},
-        process::Process,
-    },
+    explain::graph::Facts,
+    model::{GoProcess, Lock, process::Process},
     runtime::go::{Census, Program, ages::Ages, census::Options, program::Error},
     symbol::Space,
 };
@@ -38,23 +37,10 @@ pub struct Found {
     pub go: Vec<GoProcess>,
     /// Locks that their goroutines wait for.
     pub locks: Vec<Lock>,
-    /// What they wait behind.
-    pub root_blockers: Vec<RootBlocker>,
-    /// Those that wait for each other.
-    pub deadlocks: Vec<Deadlock>,
-}
-
-impl Found {
-    /// Puts what goroutines wait behind among what threads do: those that hold most up come first.
-    pub fn rank(&mut self, causes: &mut Explained) {
-        let roots = &mut causes.root_blockers;
-        roots.append(&mut self.root_blockers);
-        roots.sort_by_key(|root| Reverse((root.waiters_total, root.oldest_wait_ns)));
-        let deadlocks = &mut causes.deadlocks;
-        deadlocks.append(&mut self.deadlocks);
-        deadlocks
-            .sort_by_key(|deadlock| Reverse((deadlock.waiters_total, deadlock.oldest_wait_ns)));
-    }
+    /// What keeps them, for the graph.
+    pub facts: Facts,
+    /// Threads that they wait on, as (process id, thread id).
+    pub threads: BTreeSet<(u32, u32)>,
 }
 
 /// A process that is written in Go, or why it cannot be read.
@@ -83,12 +69,16 @@ pub fn recognise(spaces: &[Space], engine: &mut Engine) -> Vec<Recognised> {
     recognised
 }
 
-/// Looks at the goroutines of processes that were recognised.
+/// Looks at the goroutines of processes that were recognised; `ages` are those of looks before.
 ///
 /// # Cost
 /// See [`Census::take`].
 #[must_use]
-pub fn look(recognised: Vec<Recognised>, engine: &mut Engine) -> Found {
+pub fn look(
+    recognised: Vec<Recognised>,
+    mut ages: HashMap<Space, Ages>,
+    engine: &mut Engine,
+) -> Found {
     let mut found = Found::default();
     let began = Instant::now();
     for (space, program) in recognised {
@@ -96,8 +86,9 @@ pub fn look(recognised: Vec<Recognised>, engine: &mut Engine) -> Found {
             time: time_left(began, engine),
             ..Options::default()
         };
+        let ages = ages.remove(&space).unwrap_or_default();
         let looked =
-            program.and_then(|program| process(space, program, options, engine, &mut found));
+            program.and_then(|program| process(space, program, options, ages, engine, &mut found));
         if let Err(error) = looked {
             found.go.push(unreadable(space.pid, &error));
         }
@@ -133,26 +124,27 @@ fn process(
     space: Space,
     program: Arc<Program>,
     options: Options,
+    mut ages: Ages,
     engine: &mut Engine,
     found: &mut Found,
 ) -> Result<(), Error> {
     let census = Census::take(program, options)?;
-    let mut ages = Ages::default();
+    let has_looked_before = !ages.is_empty();
     ages.note(&census);
+    if has_looked_before {
+        std::thread::sleep(BETWEEN);
+        ages.confirm(&census);
+    }
     let waits = Waits::of(&census);
-    found.go.push(groups::of(&census, &waits, &ages));
+    let ends = Ends::of_all(&census);
+    found.go.push(groups::of(&census, &waits, &ages, &ends));
     let mut locks = locks::of(&census, &waits, &ages, space, engine);
-    let mut explained = graph::explain(&chain::facts(&census, &mut locks));
-    found.locks.extend(locks.into_iter().map(|waited: Waited| {
-        let lock = waited.lock;
-        let explanation = explained.locks.remove(&(lock.name(), lock.kind));
-        Lock {
-            explanation,
-            ..lock
-        }
-    }));
-    found.root_blockers.append(&mut explained.root_blockers);
-    found.deadlocks.append(&mut explained.deadlocks);
+    let chain = chain::find(&census, &mut locks, &ages, &ends);
+    found.facts.append(chain.facts);
+    found.threads.extend(chain.threads);
+    found
+        .locks
+        .extend(locks.into_iter().map(|waited| waited.lock));
     Ok(())
 }
 

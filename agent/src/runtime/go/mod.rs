@@ -8,18 +8,22 @@
 //!
 //! Below them: `layout` (offsets by release), `pclntab` (functions, lines, stack depths), `moduledata` and `globals`
 //! (where things are), `check` (whether all of that fits), `goroutine`, `sema`, `channel`, `parked` (what is waited for),
-//! `stack`, `operation` (what the waiter wanted).
+//! `stack`, `operation` (what the waiter wanted), `lockword` (what the lock says), `links` (threads and timers).
 //!
 //! Not here: uprobes on the contended path, and processors other than x86-64.
 
 pub mod ages;
+mod behind;
 mod binary;
+mod calls;
 pub mod census;
 pub mod channel;
 mod check;
 mod globals;
 mod goroutine;
 mod layout;
+mod links;
+pub mod lockword;
 mod moduledata;
 pub mod operation;
 mod pages;
@@ -29,6 +33,7 @@ pub mod poll;
 pub mod program;
 mod sema;
 mod stack;
+pub mod standard;
 pub mod status;
 pub mod suspect;
 mod threads;

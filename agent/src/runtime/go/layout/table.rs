@@ -2,6 +2,7 @@
 
 use super::{
     Func, G, Hchan, InlinedCall, Layout, M, Moduledata, NotifyList, PollDesc, SemaRoot, Sudog,
+    Timer,
 };
 
 /// Rows by minor release, oldest first.
@@ -25,6 +26,10 @@ pub const TABLE: &[Layout] = &[
             gopc: 296,
             startpc: 312,
             waiting: 328,
+            lockedm: 232,
+            timer: 368,
+            tracking_seq: 189,
+            tracking_stamp: 192,
         },
         m: M {
             procid: 72,
@@ -46,7 +51,9 @@ pub const TABLE: &[Layout] = &[
             closed: 28,
             recvq: 56,
             sendq: 72,
+            timer: 0,
         },
+        timer: Timer { when: 8 },
         poll_desc: PollDesc {
             fd: 8,
             rg: 24,
@@ -100,6 +107,10 @@ pub const TABLE: &[Layout] = &[
             gopc: 280,
             startpc: 296,
             waiting: 312,
+            lockedm: 208,
+            timer: 352,
+            tracking_seq: 188,
+            tracking_stamp: 192,
         },
         m: M {
             procid: 72,
@@ -121,7 +132,9 @@ pub const TABLE: &[Layout] = &[
             closed: 28,
             recvq: 56,
             sendq: 72,
+            timer: 0,
         },
+        timer: Timer { when: 8 },
         poll_desc: PollDesc {
             fd: 8,
             rg: 32,
@@ -175,6 +188,10 @@ pub const TABLE: &[Layout] = &[
             gopc: 280,
             startpc: 296,
             waiting: 312,
+            lockedm: 208,
+            timer: 352,
+            tracking_seq: 191,
+            tracking_stamp: 192,
         },
         m: M {
             procid: 72,
@@ -196,7 +213,9 @@ pub const TABLE: &[Layout] = &[
             closed: 28,
             recvq: 56,
             sendq: 72,
+            timer: 0,
         },
+        timer: Timer { when: 8 },
         poll_desc: PollDesc {
             fd: 8,
             rg: 32,
@@ -250,6 +269,10 @@ pub const TABLE: &[Layout] = &[
             gopc: 288,
             startpc: 304,
             waiting: 320,
+            lockedm: 216,
+            timer: 360,
+            tracking_seq: 199,
+            tracking_stamp: 200,
         },
         m: M {
             procid: 72,
@@ -271,7 +294,9 @@ pub const TABLE: &[Layout] = &[
             closed: 28,
             recvq: 64,
             sendq: 80,
+            timer: 32,
         },
+        timer: Timer { when: 16 },
         poll_desc: PollDesc {
             fd: 8,
             rg: 32,
@@ -325,6 +350,10 @@ pub const TABLE: &[Layout] = &[
             gopc: 288,
             startpc: 304,
             waiting: 320,
+            lockedm: 216,
+            timer: 360,
+            tracking_seq: 199,
+            tracking_stamp: 200,
         },
         m: M {
             procid: 72,
@@ -346,7 +375,9 @@ pub const TABLE: &[Layout] = &[
             closed: 28,
             recvq: 64,
             sendq: 80,
+            timer: 32,
         },
+        timer: Timer { when: 16 },
         poll_desc: PollDesc {
             fd: 8,
             rg: 32,
@@ -400,6 +431,10 @@ pub const TABLE: &[Layout] = &[
             gopc: 280,
             startpc: 296,
             waiting: 312,
+            lockedm: 208,
+            timer: 352,
+            tracking_seq: 191,
+            tracking_stamp: 192,
         },
         m: M {
             procid: 64,
@@ -421,7 +456,9 @@ pub const TABLE: &[Layout] = &[
             closed: 28,
             recvq: 64,
             sendq: 80,
+            timer: 32,
         },
+        timer: Timer { when: 24 },
         poll_desc: PollDesc {
             fd: 8,
             rg: 32,
@@ -475,6 +512,10 @@ pub const TABLE: &[Layout] = &[
             gopc: 288,
             startpc: 304,
             waiting: 320,
+            lockedm: 208,
+            timer: 360,
+            tracking_seq: 191,
+            tracking_stamp: 192,
         },
         m: M {
             procid: 64,
@@ -496,7 +537,9 @@ pub const TABLE: &[Layout] = &[
             closed: 28,
             recvq: 64,
             sendq: 80,
+            timer: 32,
         },
+        timer: Timer { when: 24 },
         poll_desc: PollDesc {
             fd: 8,
             rg: 32,
@@ -550,6 +593,10 @@ pub const TABLE: &[Layout] = &[
             gopc: 288,
             startpc: 304,
             waiting: 320,
+            lockedm: 208,
+            timer: 360,
+            tracking_seq: 191,
+            tracking_stamp: 192,
         },
         m: M {
             procid: 64,
@@ -571,7 +618,9 @@ pub const TABLE: &[Layout] = &[
             closed: 28,
             recvq: 64,
             sendq: 80,
+            timer: 32,
         },
+        timer: Timer { when: 24 },
         poll_desc: PollDesc {
             fd: 8,
             rg: 32,
