@@ -2,6 +2,7 @@
 
 mod chains;
 mod churn;
+mod cross;
 mod follow;
 mod kinds;
 mod layout;

@@ -159,6 +159,11 @@ fn follow_best(graph: &Graph<'_>, node: NodeIndex, fates: &mut [Fate]) {
     let Some(index) = best(graph, graph.leaving(node), fates) else {
         return;
     };
+    // Others may set it free: it is in no deadlock, nor behind one.
+    let leads_to = graph.edges.get(index).and_then(|edge| fates.get(edge.to));
+    if graph.open.contains(&node) && leads_to.is_some_and(|fate| fate.ending == Ending::Deadlock) {
+        return;
+    }
     if let (Some(fate), Some(slot)) = (fate_after(graph, index, fates), fates.get_mut(node)) {
         *slot = fate;
     }

@@ -7,6 +7,7 @@ use iced_x86::{Decoder, DecoderOptions, FlowControl, Mnemonic};
 use super::{
     census::Census,
     pclntab::{Function, Pclntab},
+    program::Program,
     standard::{is_machinery, is_standard},
     suspect::Wanted,
 };
@@ -23,6 +24,8 @@ const MAX_CODE: u64 = 64 << 10;
 pub struct Calls<'a> {
     table: &'a Pclntab,
     memory: &'a Process,
+    /// What the compiler calls the functions that it makes of `defer` statements: this and a number.
+    deferred: &'static [&'static str],
     known: HashMap<u64, Called>,
 }
 
@@ -36,10 +39,15 @@ struct Called {
 
 impl<'a> Calls<'a> {
     /// Knows nothing yet.
-    pub fn new(table: &'a Pclntab, memory: &'a Process) -> Self {
+    pub fn new(program: &'a Program, memory: &'a Process) -> Self {
         Self {
-            table,
+            table: &program.table,
             memory,
+            deferred: if program.version.minor < 22 {
+                &["func", ""]
+            } else {
+                &["deferwrap"]
+            },
             known: HashMap::new(),
         }
     }
@@ -64,7 +72,8 @@ impl<'a> Calls<'a> {
         let mut own: Vec<(Function, &str)> = stack
             .frames
             .iter()
-            .filter(|(_, frame)| !is_machinery(&frame.function))
+            // What was inlined is part of the function that it was inlined into.
+            .filter(|(_, frame)| !frame.inlined && !is_machinery(&frame.function))
             .filter_map(|(address, frame)| {
                 Some((self.table.find(*address)?, frame.function.as_str()))
             })
@@ -93,7 +102,7 @@ impl<'a> Calls<'a> {
 
     /// What a function calls.
     fn of(&mut self, function: Function) -> &Called {
-        let (table, memory) = (self.table, self.memory);
+        let (table, memory, prefixes) = (self.table, self.memory, self.deferred);
         self.known.entry(function.entry).or_insert_with(|| {
             let mut of = Called {
                 names: table.inlined_into(function, memory),
@@ -121,7 +130,7 @@ impl<'a> Calls<'a> {
                     .into_iter()
                     .filter(|_| table.defers(body))
                     .filter_map(|entry| table.find(entry).filter(|found| found.entry == entry))
-                    .filter(|found| is_deferred(table, body, *found));
+                    .filter(|found| is_deferred(table, body, *found, prefixes));
                 for deferred in deferred {
                     if left > 0 {
                         left -= 1;
@@ -135,17 +144,19 @@ impl<'a> Calls<'a> {
     }
 }
 
-/// Whether the compiler made a function of a `defer` statement: `main.f.deferwrap1`, or `main.f.1` before Go 1.22.
-fn is_deferred(table: &Pclntab, by: Function, function: Function) -> bool {
+/// Whether the compiler made a function of a `defer` statement: `main.f.deferwrap1`, or `main.f.func1` before Go 1.22.
+fn is_deferred(table: &Pclntab, by: Function, function: Function, prefixes: &[&str]) -> bool {
     let (Some(outer), Some(name)) = (table.name(by), table.name(function)) else {
         return false;
     };
     let rest = name.strip_prefix(&outer);
-    rest.and_then(|rest| rest.strip_prefix('.'))
-        .is_some_and(|rest| {
-            let number = rest.strip_prefix("deferwrap").unwrap_or(rest);
-            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
-        })
+    let Some(rest) = rest.and_then(|rest| rest.strip_prefix('.')) else {
+        return false;
+    };
+    let mut numbers = prefixes
+        .iter()
+        .filter_map(|prefix| rest.strip_prefix(prefix));
+    numbers.any(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Addresses that code calls, and those that it takes.

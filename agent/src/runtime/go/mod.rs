@@ -8,7 +8,8 @@
 //!
 //! Below them: `layout` (offsets by release), `pclntab` (functions, lines, stack depths), `moduledata` and `globals`
 //! (where things are), `check` (whether all of that fits), `goroutine`, `sema`, `channel`, `parked` (what is waited for),
-//! `stack`, `operation` (what the waiter wanted), `lockword` (what the lock says), `links` (threads and timers).
+//! `stack`, `operation` (what the waiter wanted), `lockword` (what the lock says), `links` (threads and timers),
+//! `suspect`, `calls`, `behind` and `heap` (who may hold it), `standard` (which functions are Go's own).
 //!
 //! Not here: uprobes on the contended path, and processors other than x86-64.
 
@@ -21,6 +22,7 @@ pub mod channel;
 mod check;
 mod globals;
 mod goroutine;
+mod heap;
 mod layout;
 mod links;
 pub mod lockword;

@@ -55,11 +55,15 @@ const STANDARD: &[&str] = &[
 /// Packages through which everybody waits.
 const MACHINERY: [&str; 4] = ["runtime.", "sync.", "internal/", "syscall."];
 
-/// Whether a function belongs to the standard library.
+/// What cgo makes of a function in C.
+const FROM_C: [&str; 2] = ["._Cfunc_", "._cgo"];
+
+/// Whether a function belongs to the standard library, or to what cgo adds.
 #[must_use]
 pub fn is_standard(function: &str) -> bool {
     let first = function.split(['/', '.']).next();
-    first.is_some_and(|first| STANDARD.contains(&first)) && !function.starts_with("go.")
+    let is_own = first.is_some_and(|first| STANDARD.contains(&first));
+    (is_own && !function.starts_with("go.")) || FROM_C.iter().any(|part| function.contains(part))
 }
 
 /// Whether a function is of the standard library's innermost parts.
@@ -83,6 +87,7 @@ mod tests {
             ("go.uber.org/zap.(*Logger).Info", false),
             ("golang.org/x/net/http2.(*Framer).ReadFrame", false),
             ("network/server.Run", false),
+            ("main._Cfunc_lock_in_c", true),
             ("", false),
         ] {
             assert_eq!(is_standard(function), standard, "{function}");

@@ -116,8 +116,8 @@ fn search(
     let memory = Process {
         pid: census.program.pid,
     };
-    let mut behind = Behind::new(&memory, wanted);
-    let mut calls = Calls::new(&census.program.table, &memory);
+    let mut behind = Behind::new(&memory, census, wanted);
+    let mut calls = Calls::new(&census.program, &memory);
     let mut suspects = vec![Vec::new(); wanted.len()];
     let mut starts: Vec<(u64, usize)> = wanted
         .iter()
@@ -153,7 +153,9 @@ fn search(
             let found = if is_direct {
                 hits(piece.bytes, wanted, &starts)
             } else {
-                behind.hits(piece.bytes)
+                let record = census.goroutines.get(index).map(|g| g.record);
+                let own = record.map_or(0..0, |record| record.stack_lo..record.stack_hi);
+                behind.hits(piece.bytes, &own)
             };
             for (number, hits) in found {
                 let (Some(wanted), Some(found)) = (wanted.get(number), suspects.get_mut(number))

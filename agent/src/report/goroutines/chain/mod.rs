@@ -298,7 +298,7 @@ impl Chain<'_> {
         }
     }
 
-    /// The function of the application that a goroutine is in; of the standard library if it is in no other.
+    /// The function of the application that a goroutine is in; if it is in none, what it was made to run.
     fn function(&self, index: usize) -> String {
         let stack = self.census.goroutines.get(index);
         let stack = stack.and_then(|goroutine| self.census.stack(goroutine));
@@ -306,7 +306,7 @@ impl Chain<'_> {
         let names = || frames.iter().map(|(_, frame)| frame.function.as_str());
         let found = names()
             .find(|name| !is_standard(name))
-            .or_else(|| names().find(|name| !is_machinery(name)))
+            .or_else(|| names().rfind(|name| !is_machinery(name)))
             .or_else(|| names().next_back());
         found.unwrap_or_default().to_owned()
     }

@@ -97,6 +97,12 @@ layout! {
     timer: Timer {
         when = "runtime.timer when",
     }
+    mheap: Mheap {
+        arenas = "runtime.mheap arenas",
+        spans = "runtime.heapArena spans",
+        start = "runtime.mspan startAddr",
+        elem_size = "runtime.mspan elemsize",
+    }
     poll_desc: PollDesc {
         fd = "runtime.pollDesc fd",
         rg = "runtime.pollDesc rg",

@@ -1,8 +1,8 @@
 //! Made by `cargo xtask go-layout` from programs that each of these releases built. Do not edit.
 
 use super::{
-    Func, G, Hchan, InlinedCall, Layout, M, Moduledata, NotifyList, PollDesc, SemaRoot, Sudog,
-    Timer,
+    Func, G, Hchan, InlinedCall, Layout, M, Mheap, Moduledata, NotifyList, PollDesc, SemaRoot,
+    Sudog, Timer,
 };
 
 /// Rows by minor release, oldest first.
@@ -54,6 +54,12 @@ pub const TABLE: &[Layout] = &[
             timer: 0,
         },
         timer: Timer { when: 8 },
+        mheap: Mheap {
+            arenas: 65936,
+            spans: 2097152,
+            start: 24,
+            elem_size: 104,
+        },
         poll_desc: PollDesc {
             fd: 8,
             rg: 24,
@@ -135,6 +141,12 @@ pub const TABLE: &[Layout] = &[
             timer: 0,
         },
         timer: Timer { when: 8 },
+        mheap: Mheap {
+            arenas: 65944,
+            spans: 1064960,
+            start: 24,
+            elem_size: 112,
+        },
         poll_desc: PollDesc {
             fd: 8,
             rg: 32,
@@ -216,6 +228,12 @@ pub const TABLE: &[Layout] = &[
             timer: 0,
         },
         timer: Timer { when: 8 },
+        mheap: Mheap {
+            arenas: 66008,
+            spans: 0,
+            start: 24,
+            elem_size: 104,
+        },
         poll_desc: PollDesc {
             fd: 8,
             rg: 32,
@@ -297,6 +315,12 @@ pub const TABLE: &[Layout] = &[
             timer: 32,
         },
         timer: Timer { when: 16 },
+        mheap: Mheap {
+            arenas: 66008,
+            spans: 0,
+            start: 24,
+            elem_size: 104,
+        },
         poll_desc: PollDesc {
             fd: 8,
             rg: 32,
@@ -378,6 +402,12 @@ pub const TABLE: &[Layout] = &[
             timer: 32,
         },
         timer: Timer { when: 16 },
+        mheap: Mheap {
+            arenas: 66008,
+            spans: 0,
+            start: 24,
+            elem_size: 104,
+        },
         poll_desc: PollDesc {
             fd: 8,
             rg: 32,
@@ -459,6 +489,12 @@ pub const TABLE: &[Layout] = &[
             timer: 32,
         },
         timer: Timer { when: 24 },
+        mheap: Mheap {
+            arenas: 66008,
+            spans: 0,
+            start: 24,
+            elem_size: 104,
+        },
         poll_desc: PollDesc {
             fd: 8,
             rg: 32,
@@ -540,6 +576,12 @@ pub const TABLE: &[Layout] = &[
             timer: 32,
         },
         timer: Timer { when: 24 },
+        mheap: Mheap {
+            arenas: 66008,
+            spans: 0,
+            start: 24,
+            elem_size: 104,
+        },
         poll_desc: PollDesc {
             fd: 8,
             rg: 32,
@@ -621,6 +663,12 @@ pub const TABLE: &[Layout] = &[
             timer: 32,
         },
         timer: Timer { when: 24 },
+        mheap: Mheap {
+            arenas: 66008,
+            spans: 0,
+            start: 24,
+            elem_size: 104,
+        },
         poll_desc: PollDesc {
             fd: 8,
             rg: 32,
