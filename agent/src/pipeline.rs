@@ -1,11 +1,16 @@
 //! Wiring: from a target to a report. The one file that knows every stage.
 
+mod goroutines;
+mod overhead;
+mod slow;
+
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     future::Future,
     io,
     os::fd::{AsFd as _, OwnedFd},
+    path::Path,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -18,13 +23,25 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
+pub use self::overhead::Tell;
+use self::{goroutines::Goroutines, overhead::Overhead, slow::Slow};
 use crate::{
     ingest::{
         census,
+        clock::monotonic_ns,
+        entry::{self, EntryData},
         plane::{Plane, PlaneError},
     },
     model::{Capture, Snapshot, plan::PlanEntry, plan::Status},
-    probe::{config, feature::Features, object::Capacity, plan::Wanted},
+    probe::{
+        config,
+        entry::Entry,
+        feature::Features,
+        object::{self, Capacity},
+        plan::Wanted,
+        uprobe::asked::Probes,
+    },
+    proc::memory::Copied,
     report::{
         self, budget::Budget, capture, engine::Engine, goroutines::ageing::Ageing, snapshot::Seen,
     },
@@ -86,6 +103,10 @@ pub struct Options {
     pub capacity: Capacity,
     /// Least time between two samples of one lock; `None` takes none.
     pub sample_interval: Option<Duration>,
+    /// Uprobes besides.
+    pub probes: Probes,
+    /// Tells the user what cannot wait for the report.
+    pub tell: Tell,
 }
 
 /// What goes on, for a progress line.
@@ -108,7 +129,13 @@ pub struct Progress {
 )]
 pub struct Recording {
     plane: Plane,
+    slow: Option<Slow>,
     engine: Engine,
+    /// Whose calls of lock functions are followed, if asked for.
+    entry: Option<Entry>,
+    capacity: Capacity,
+    goroutines: Option<Goroutines>,
+    overhead: Option<Overhead>,
     /// The kernel side adds processes to the set of targets.
     targets_grow: bool,
     started: Instant,
@@ -126,17 +153,36 @@ impl Recording {
         let config = configure(features, options);
         let wanted = Wanted {
             follow_forks: config.follow_forks == 1,
+            uprobes: options.probes.any(),
         };
-        let mut plane = Plane::attach(
-            &config,
-            options.capacity,
-            features,
-            wanted,
-            options.watch.pids(),
-        )?;
+        let capacity = Capacity {
+            entry: options.probes.entry,
+            ..options.capacity
+        };
+        let pids = options.watch.pids();
+        let mut plane = Plane::attach(&config, capacity, features, wanted, pids)?;
+        let mut overhead = Overhead::start(
+            &mut plane,
+            options.probes.max_overhead_percent,
+            options.tell,
+        );
+        let mut entry = None;
+        if options.probes.entry {
+            let mut new = Entry::new(&mut plane, &options.probes)?;
+            pids.iter().for_each(|&pid| new.look(&mut plane, pid));
+            entry = Some(new);
+        }
+        let slow = Slow::start(features, options, &mut plane);
+        let mut engine = Engine::sampling(config.sample_interval_ns);
+        let mut goroutines = options.probes.go.then(|| Goroutines::of(&options.watch));
+        if let Some(goroutines) = &mut goroutines {
+            goroutines.look(&mut plane, &mut engine);
+        }
+        if let Some(overhead) = &mut overhead {
+            overhead.release(&mut plane);
+        }
         // Loading the programs takes a while, in which nothing is seen.
         let (started, started_at) = (Instant::now(), SystemTime::now());
-        let mut engine = Engine::sampling(config.sample_interval_ns);
         if options.sample_interval.is_some() {
             engine.first_look(&mut capture::waiters(&mut plane)?);
         }
@@ -153,12 +199,60 @@ impl Recording {
         let ageing = Ageing::start(spaces);
         Ok(Self {
             plane,
+            slow,
             engine,
             ageing,
+            entry,
+            capacity,
+            goroutines,
+            overhead,
             targets_grow: config.follow_forks == 1,
             started,
             started_at,
         })
+    }
+
+    /// The watched process `pid` is about to execute `program`: what that will load is probed at once, where it matters.
+    pub fn expect(&mut self, pid: u32, program: &Path) {
+        let Self {
+            plane, entry, slow, ..
+        } = self;
+        let library_path = std::env::var_os("LD_LIBRARY_PATH");
+        if let Some(entry) = entry {
+            entry.expect(plane, pid, program, library_path.as_deref());
+        }
+        if let Some(slow) = slow {
+            slow.expect(plane, pid, program, library_path.as_deref());
+        }
+    }
+
+    /// Calls of lock functions until now; `None` when they were not asked for.
+    ///
+    /// # Errors
+    /// A table cannot be read.
+    pub fn entry_data(&mut self) -> Result<Option<EntryData>, PlaneError> {
+        if self.entry.is_none() {
+            return Ok(None);
+        }
+        self.drain(LAST_TURN);
+        let Engine { entry, symbols, .. } = &mut self.engine;
+        let slots = object::entry_locks(self.capacity) as usize;
+        let mut unwind = |space, regs, memory: &Copied<'_>| symbols.unwind(space, regs, memory);
+        entry::read(self.plane.object(), slots, entry, &mut unwind).map(Some)
+    }
+
+    /// Every probe with its fate, as of now.
+    #[must_use]
+    pub fn plan(&self) -> &[PlanEntry] {
+        self.plane.plan()
+    }
+
+    /// What the kernel side has lost so far, by name.
+    ///
+    /// # Errors
+    /// A table cannot be read.
+    pub fn losses(&self) -> Result<BTreeMap<String, u64>, PlaneError> {
+        self.plane.losses()
     }
 
     /// Takes in samples until `until` is ready; calls `progress` now and then, with a function that adds up what there
@@ -185,7 +279,15 @@ impl Recording {
                 () = &mut until => break,
                 _ = ticks.tick() => {
                     progress(&|| self.progress());
-                    turns = turns.wrapping_add(1);
+                    self.follow()?;
+                    if let Some(goroutines) = &mut self.goroutines {
+                        goroutines.look(&mut self.plane, &mut self.engine);
+                    }
+                    if let Some(overhead) = &mut self.overhead {
+                        overhead.look(&mut self.plane);
+                    }
+                    turns = turns.saturating_add(1);
+                    self.look_for_files(turns);
                     if turns.is_multiple_of(TICKS_PER_PRUNING) {
                         self.prune()?;
                     }
@@ -206,6 +308,30 @@ impl Recording {
             if Instant::now() >= deadline {
                 break;
             }
+        }
+    }
+
+    /// Probes what the followed processes have loaded meanwhile, and processes that have joined them.
+    fn follow(&mut self) -> io::Result<()> {
+        let Self { plane, entry, .. } = self;
+        if let Some(entry) = entry {
+            let more = if self.targets_grow {
+                plane.targets().map_err(io::Error::other)?
+            } else {
+                Vec::new()
+            };
+            let proc = crate::proc::process::Proc::default();
+            entry.look_again(plane, &more, |pid| proc.exists(pid));
+        }
+        Ok(())
+    }
+
+    /// Often at first: a program that was just started is still loading its libraries.
+    fn look_for_files(&mut self, turn: u32) {
+        if let Some(slow) = &mut self.slow
+            && (turn < TICKS_PER_PRUNING || turn.is_multiple_of(TICKS_PER_PRUNING))
+        {
+            slow.look(&mut self.plane);
         }
     }
 
@@ -240,7 +366,22 @@ impl Recording {
     pub fn finish(&mut self) -> Result<Capture, PlaneError> {
         let duration = self.started.elapsed();
         self.engine.goroutines = self.ageing.take().map(Ageing::finish).unwrap_or_default();
-        capture::build(&mut self.plane, &mut self.engine, self.started_at, duration)
+        let mut price = None;
+        for entry in self.slow.iter().flat_map(Slow::plan) {
+            self.plane.add_to_plan(entry);
+        }
+        if let Some(overhead) = &mut self.overhead {
+            overhead.look(&mut self.plane);
+            overhead.tell_plan(&mut self.plane);
+            price = Some(overhead.spent().into());
+        }
+        let entry = self.entry_data()?.map(|data| (data, monotonic_ns()));
+        let Self { plane, engine, .. } = self;
+        let mut capture = capture::build(plane, engine, self.started_at, duration)?;
+        if let Some((data, now_ns)) = entry {
+            report::entry::add(&mut capture, &data, engine, price, now_ns);
+        }
+        Ok(capture)
     }
 }
 
@@ -262,13 +403,18 @@ pub fn try_out(features: &Features, capacity: Capacity) -> Result<Plane, PlaneEr
         watch,
         capacity,
         sample_interval: None,
+        probes: Probes::default(),
+        tell: |_| {},
     };
     let config = configure(features, &options);
     Plane::attach(
         &config,
         capacity,
         features,
-        Wanted { follow_forks: true },
+        Wanted {
+            follow_forks: true,
+            uprobes: true,
+        },
         &[],
     )
 }
@@ -280,6 +426,8 @@ pub struct SnapshotOptions {
     pub stacks: bool,
     /// Threads beyond which the stacks of a sample are read; all threads are counted in any case.
     pub ceiling: Option<usize>,
+    /// Whether to look at goroutines.
+    pub goroutines: bool,
     /// When to come to an end with what there is by then.
     pub deadline: Option<Instant>,
 }
@@ -291,6 +439,7 @@ impl SnapshotOptions {
         Self {
             stacks,
             ceiling: None,
+            goroutines: true,
             deadline: None,
         }
     }
@@ -302,6 +451,7 @@ impl SnapshotOptions {
             _ => Budget::default(),
         };
         Budget {
+            goroutines: self.goroutines,
             deadline: self.deadline,
             ..budget
         }
@@ -325,6 +475,8 @@ pub fn snapshot(
             watch: watch.clone(),
             capacity: Capacity::default(),
             sample_interval: None,
+            probes: Probes::default(),
+            tell: |_| {},
         },
     );
     let refused = match Plane::census_only(&config, features, watch.pids()) {
@@ -415,6 +567,8 @@ fn proc_census(watch: &Watch) -> (Vec<Task>, Option<io::Error>) {
 fn configure(features: &Features, options: &Options) -> Config {
     let mut config = config::base(features, options.sample_interval);
     config.measure_holds = 1;
+    config.slow = (options.probes.slow && slow::is_possible(features)).into();
+    config.goroutines = options.probes.go.into();
     match &options.watch {
         Watch::All => config.target_mode = TARGET_ALL,
         Watch::Processes(pids) => match pids.as_slice() {

@@ -9,19 +9,25 @@
 
 mod blame;
 mod count;
+mod entry;
 mod filter;
+mod golang;
 mod hold;
 mod lock;
 mod maps;
 mod probe;
+mod probed;
 mod regs;
 mod sample;
 mod settle;
+mod slow;
 mod task;
 mod tell;
 mod thread;
 mod wait;
 mod wake;
+
+mod hit;
 
 /// The verifier rejects the loop, so no program that can panic gets loaded.
 #[panic_handler]

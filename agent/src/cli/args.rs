@@ -8,7 +8,10 @@ use super::{
     config::{Limits, Recording, ReportOptions},
     values::{Size, Time, Worse},
 };
-use crate::sink::Format;
+use crate::{
+    probe::uprobe::asked::{Probes, UserFunction},
+    sink::Format,
+};
 
 /// Shown below the options of `holdup --help`.
 const EXAMPLES: &str = "\
@@ -142,12 +145,54 @@ pub struct RecordArgs {
     /// No progress line
     #[arg(short, long, help_heading = "Recording")]
     pub quiet: bool,
+    /// Uprobes besides.
+    #[command(flatten)]
+    pub probes: ProbeArgs,
     /// How to report.
     #[command(flatten)]
     pub report: ReportArgs,
     /// Sizes.
     #[command(flatten)]
     pub limits: LimitArgs,
+}
+
+/// Uprobes, which are placed into programs only when asked for.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Uprobes")]
+pub struct ProbeArgs {
+    /// slow (contended paths of runtimes: exact lock kinds), entry (every lock and
+    /// unlock of the target: hold times, lock order; -p or CMD only) or go
+    /// (goroutines as they wait); repeat or separate with commas
+    #[arg(
+        long = "probe",
+        value_enum,
+        hide_possible_values = true,
+        value_name = "WHAT",
+        value_delimiter = ','
+    )]
+    pub probes: Vec<UprobeChoice>,
+    /// Take the uprobes away when they cost the target more than so many percent
+    /// of its processors for a second; 100: never
+    #[arg(long, value_name = "PERCENT", default_value_t = Probes::default().max_overhead_percent)]
+    pub max_overhead: u32,
+    /// With --probe entry: this function acquires the lock whose address is its
+    /// argument N, counted from 0, such as 'my_lock(arg0)'; repeat
+    #[arg(long = "lock-fn", value_name = "NAME(argN)")]
+    pub lock_functions: Vec<UserFunction>,
+    /// With --probe entry: this function releases it; repeat
+    #[arg(long = "unlock-fn", value_name = "NAME(argN)")]
+    pub unlock_functions: Vec<UserFunction>,
+}
+
+/// A set of uprobes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum UprobeChoice {
+    /// Contended paths.
+    Slow,
+    /// Every lock and unlock.
+    Entry,
+    /// Goroutines.
+    Go,
 }
 
 /// `holdup snapshot`.

@@ -5,12 +5,13 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 use super::{
     args::{
         AgentArgs, Args, Command, DiffArgs, DiffFormat, DoctorArgs, DoctorFormat, LimitArgs,
-        ProbeChoice, RecordArgs, ReportArgs, ShowArgs, SnapshotArgs, TargetArgs, WedgedArgs,
+        ProbeArgs, ProbeChoice, RecordArgs, ReportArgs, ShowArgs, SnapshotArgs, TargetArgs,
+        UprobeChoice, WedgedArgs,
     },
     exit::Error,
     values::{Size, Time, Worse},
 };
-use crate::sink::Format;
+use crate::{probe::uprobe::asked::Probes, sink::Format};
 
 /// Longest recording: a forgotten one must end.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
@@ -138,6 +139,8 @@ pub struct RecordConfig {
     pub target: TargetSpec,
     /// How to record.
     pub recording: Recording,
+    /// Uprobes besides.
+    pub probes: Probes,
     /// How to report.
     pub report: ReportOptions,
     /// Capacities.
@@ -242,10 +245,12 @@ fn record(args: RecordArgs) -> Result<RecordConfig, Error> {
         sample_interval,
         no_stacks,
         quiet,
+        probes,
         report,
         limits,
     } = args;
     let target = self::target("record", target, program)?;
+    let probes = self::probes(probes, &target)?;
     let duration = match duration {
         Some(time) => Some(within("--duration", time, MAX_DURATION)?),
         None if matches!(target, TargetSpec::Program(_)) => None,
@@ -259,8 +264,53 @@ fn record(args: RecordArgs) -> Result<RecordConfig, Error> {
             stacks: !no_stacks,
             progress: !quiet,
         },
+        probes,
         report: self::report(report)?,
         limits: self::limits(&limits)?,
+    })
+}
+
+fn probes(args: ProbeArgs, target: &TargetSpec) -> Result<Probes, Error> {
+    let ProbeArgs {
+        probes,
+        max_overhead: max_overhead_percent,
+        lock_functions,
+        unlock_functions,
+    } = args;
+    if !(1..=100).contains(&max_overhead_percent) {
+        return Err(Error::usage(format!(
+            "--max-overhead {max_overhead_percent}: out of range"
+        ))
+        .with_hint("pass 1 to 100"));
+    }
+    let entry = probes.contains(&UprobeChoice::Entry);
+    if entry && !matches!(target, TargetSpec::Pids(_) | TargetSpec::Program(_)) {
+        return Err(
+            Error::usage("--probe entry slows down every lock of what it watches")
+                .with_hint("name the processes with -p PID, or run the program with -- CMD"),
+        );
+    }
+    let user_functions = lock_functions.len() + unlock_functions.len();
+    if !entry && user_functions > 0 {
+        return Err(
+            Error::usage("--lock-fn and --unlock-fn name functions for --probe entry")
+                .with_hint("add --probe entry"),
+        );
+    }
+    if lock_functions.is_empty() != unlock_functions.is_empty() {
+        return Err(
+            Error::usage("--lock-fn and --unlock-fn: one without the other").with_hint(
+                "a lock that is only ever acquired, or only ever released, tells nothing",
+            ),
+        );
+    }
+    Ok(Probes {
+        slow: probes.contains(&UprobeChoice::Slow),
+        entry,
+        go: probes.contains(&UprobeChoice::Go),
+        max_overhead_percent,
+        lock_functions,
+        unlock_functions,
     })
 }
 

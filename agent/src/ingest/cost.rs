@@ -4,9 +4,11 @@ use std::os::fd::{AsFd, AsRawFd as _};
 
 use aya::{
     Ebpf,
-    maps::{Map, MapData, RingBuf},
+    maps::{MapData, RingBuf},
 };
 use serde::Serialize;
+
+use crate::probe::object;
 
 /// One map.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -64,7 +66,7 @@ const WHEN_FULL: &[(&str, &str)] = &[
 pub fn of(ebpf: &Ebpf, ring: &RingBuf<MapData>) -> Vec<MapCost> {
     let mut costs: Vec<MapCost> = ebpf
         .maps()
-        .filter_map(|(name, map)| cost(name, data(map)?.fd()))
+        .filter_map(|(name, map)| cost(name, object::data(map)?.fd()))
         .collect();
     costs.extend(cost("SAMPLES", ring));
     costs.sort_by(|a, b| {
@@ -73,17 +75,6 @@ pub fn of(ebpf: &Ebpf, ring: &RingBuf<MapData>) -> Vec<MapCost> {
             .then_with(|| a.name.cmp(&b.name))
     });
     costs
-}
-
-fn data(map: &Map) -> Option<&MapData> {
-    match map {
-        Map::Array(data)
-        | Map::HashMap(data)
-        | Map::PerCpuArray(data)
-        | Map::Queue(data)
-        | Map::RingBuf(data) => Some(data),
-        _ => None,
-    }
 }
 
 fn cost(name: &str, fd: impl AsFd) -> Option<MapCost> {

@@ -19,10 +19,12 @@ use holdup_abi::{
     hold::{BesideKey, Holds, Tally},
     lock::LockKey,
     thread::{IDLE, Thread},
+    uprobe::PRICES,
 };
 
 use super::{
-    batch, census, clock::Sleeper, counters, locks::LockTable, mapped::Mapped, threads::ThreadTable,
+    batch, census, clock::Sleeper, counters, goroutines, locks::LockTable, mapped::Mapped,
+    threads::ThreadTable,
 };
 use crate::{
     model::plan::PlanEntry,
@@ -31,6 +33,8 @@ use crate::{
         feature::Features,
         object::{self, Capacity},
         plan::Wanted,
+        table,
+        uprobe::{self, Links, Site, Uprobes},
     },
 };
 
@@ -61,6 +65,7 @@ pub enum PlaneError {
 #[expect(missing_debug_implementations, reason = "aya's ring buffer has none")]
 pub struct Plane {
     attached: Attached,
+    uprobes: Option<Uprobes>,
     /// Statistics of every lock.
     pub locks: LockTable,
     /// How long locks were held, by their slots.
@@ -70,6 +75,7 @@ pub struct Plane {
     pub ring: RingBuf<MapData>,
     clock_offset_ns: u64,
     tells_run_delay: bool,
+    goroutines_since_ns: Option<u64>,
 }
 
 impl Plane {
@@ -88,10 +94,15 @@ impl Plane {
     ) -> Result<Self, PlaneError> {
         let btf = Btf::from_sys_fs().ok();
         let mut ebpf = attach::load(config, capacity, btf.as_ref())?;
-        fill_slots(&mut ebpf, capacity.locks).map_err(map_error("FREE_SLOTS"))?;
+        fill_slots(&mut ebpf, "FREE_SLOTS", capacity.locks)?;
+        if capacity.entry {
+            fill_slots(&mut ebpf, "ENTRY_FREE", object::entry_locks(capacity))?;
+        }
         set_targets(&mut ebpf, targets).map_err(map_error("TARGETS"))?;
+        let uprobes = wanted.uprobes.then(|| Uprobes::new(&ebpf));
         let attached = attach::attach(ebpf, btf.as_ref(), features, wanted)?;
         let mut plane = Self::open(attached, config, capacity)?;
+        plane.uprobes = uprobes;
         if plane.attached.has_census() {
             plane.set_clock()?;
             plane
@@ -119,6 +130,7 @@ impl Plane {
             locks: 64,
             threads: 64,
             ring_bytes: 4096,
+            entry: false,
         };
         let mut ebpf = attach::load(config, capacity, btf.as_ref())?;
         set_targets(&mut ebpf, targets).map_err(map_error("TARGETS"))?;
@@ -152,12 +164,14 @@ impl Plane {
             .map_err(map_error("SAMPLES"))?;
         Ok(Self {
             attached,
+            uprobes: None,
             locks,
             holds,
             threads,
             ring,
             clock_offset_ns: CLOCK_UNKNOWN,
             tells_run_delay: config.task.run_delay != NO_OFFSET,
+            goroutines_since_ns: None,
         })
     }
 
@@ -165,6 +179,56 @@ impl Plane {
     #[must_use]
     pub fn plan(&self) -> &[PlanEntry] {
         &self.attached.plan
+    }
+
+    /// Adds a row to it.
+    pub fn add_to_plan(&mut self, entry: PlanEntry) {
+        self.attached.plan.push(entry);
+    }
+
+    /// Attaches a uprobe program, when [`Wanted::uprobes`] was set. See [`Uprobes::attach`].
+    ///
+    /// # Errors
+    /// Nothing could be attached.
+    pub fn probe(
+        &mut self,
+        program: &str,
+        sites: &[Site],
+        scope: Option<u32>,
+    ) -> Result<Links, uprobe::AttachError> {
+        self.uprobes
+            .get_or_insert_with(Uprobes::single_only)
+            .attach(&mut self.attached.ebpf, program, sites, scope)
+    }
+
+    /// Attaches further raw tracepoints.
+    ///
+    /// # Errors
+    /// A required one is refused.
+    pub fn add(&mut self, rows: &'static [table::Raw]) -> Result<(), AttachError> {
+        self.attached.add(rows)
+    }
+
+    /// Processes in the set of targets, as it is now.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn targets(&self) -> Result<Vec<u32>, PlaneError> {
+        let set = self.map::<HashMap<&MapData, u32, u32>>("TARGETS")?;
+        Ok(set.keys().filter_map(Result::ok).collect())
+    }
+
+    /// What attaches uprobes, when [`Wanted::uprobes`] was set, and the object that it needs for that.
+    pub fn uprobes(&mut self) -> Option<(&mut Uprobes, &mut Ebpf)> {
+        Some((self.uprobes.as_mut()?, &mut self.attached.ebpf))
+    }
+
+    /// Hits of uprobes so far, by price.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn hits(&self) -> Result<[u64; PRICES as usize], PlaneError> {
+        uprobe::hits(&self.attached.ebpf).map_err(map_error("HITS"))
     }
 
     /// Whether [`Self::census`] works.
@@ -222,12 +286,12 @@ impl Plane {
                 map_type: 0,
             }));
         };
-        let waiting = |thread: &Thread| {
+        let waiting = |_: &u32, thread: &Thread| {
             if thread.state != IDLE {
                 each(thread);
             }
         };
-        batch::values(more.fd(), waiting).map_err(|source| PlaneError::Map {
+        batch::pairs(more.fd(), waiting).map_err(|source| PlaneError::Map {
             name: "MORE_THREADS",
             source,
         })
@@ -397,6 +461,52 @@ impl Plane {
         &self.attached.ebpf
     }
 
+    /// Notes that goroutines are watched from now on.
+    pub fn watch_goroutines(&mut self) {
+        self.goroutines_since_ns
+            .get_or_insert_with(super::clock::monotonic_ns);
+    }
+
+    /// Since when goroutines are watched, on the monotonic clock in nanoseconds; `None` when they are not.
+    #[must_use]
+    pub const fn goroutines_since_ns(&self) -> Option<u64> {
+        self.goroutines_since_ns
+    }
+
+    /// Waits of goroutines that go on, once those of processes that are gone are accounted. None when the uprobes were
+    /// taken away: any of them may be over.
+    ///
+    /// # Errors
+    /// A table cannot be used.
+    pub fn goroutines(&mut self) -> Result<goroutines::Waits, PlaneError> {
+        let failed = |source| PlaneError::Map {
+            name: "GO_WAITS",
+            source,
+        };
+        let mut waits = goroutines::waits(self.object()).map_err(failed)?;
+        if waits.is_empty() || self.uprobes.as_ref().is_some_and(Uprobes::is_taken_away) {
+            return Ok(goroutines::Waits::new());
+        }
+        let lives: HashSet<(u32, u32)> = if self.has_census() {
+            let tasks = self.census().map_err(census_error)?;
+            let ids = tasks.iter().map(|task| (task.tgid, task.generation));
+            ids.collect()
+        } else {
+            let proc = crate::proc::process::Proc::default();
+            let keys = waits
+                .values()
+                .map(|wait| (wait.key.tgid, wait.key.generation));
+            keys.filter(|(pid, _)| proc.exists(*pid)).collect()
+        };
+        let lives = |key: &LockKey| lives.contains(&(key.tgid, key.generation));
+        let Self {
+            attached, locks, ..
+        } = self;
+        goroutines::settle(&mut attached.ebpf, locks, &waits, lives).map_err(failed)?;
+        waits.retain(|_, wait| lives(&wait.key));
+        Ok(waits)
+    }
+
     fn control(&mut self, element: u32, value: u64) -> Result<(), MapError> {
         let map = self.attached.ebpf.map_mut("CONTROL");
         let map = map.ok_or(MapError::InvalidMapType { map_type: 0 })?;
@@ -454,12 +564,14 @@ fn mapped<T>(
     map(data.fd()).map_err(|source| PlaneError::Map { name, source })
 }
 
-fn fill_slots(ebpf: &mut Ebpf, count: u32) -> Result<(), MapError> {
+fn fill_slots(ebpf: &mut Ebpf, name: &'static str, count: u32) -> Result<(), PlaneError> {
     let map = ebpf
-        .map_mut("FREE_SLOTS")
-        .ok_or(MapError::InvalidMapType { map_type: 0 })?;
-    let mut slots = Queue::<&mut MapData, u32>::try_from(map)?;
-    (0..count).try_for_each(|slot| slots.push(slot, 0))
+        .map_mut(name)
+        .ok_or(MapError::InvalidMapType { map_type: 0 });
+    let slots = map.and_then(Queue::<&mut MapData, u32>::try_from);
+    slots
+        .and_then(|mut slots| (0..count).try_for_each(|slot| slots.push(slot, 0)))
+        .map_err(map_error(name))
 }
 
 fn set_targets(ebpf: &mut Ebpf, targets: &[u32]) -> Result<(), MapError> {

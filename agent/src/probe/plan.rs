@@ -41,6 +41,8 @@ pub struct RawPlan {
 pub struct Wanted {
     /// Children of watched processes are watched.
     pub follow_forks: bool,
+    /// Uprobes will be attached.
+    pub uprobes: bool,
 }
 
 /// Plans the system calls.
@@ -129,7 +131,10 @@ mod tests {
     #[test]
     fn forks_are_watched_only_when_followed() {
         let step = |follow_forks| {
-            let plan = raws(Wanted { follow_forks });
+            let plan = raws(Wanted {
+                follow_forks,
+                ..Wanted::default()
+            });
             plan.into_iter()
                 .find(|row| row.raw.only_to_follow)
                 .map(|row| row.step)

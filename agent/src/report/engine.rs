@@ -2,13 +2,15 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
     time::Instant,
 };
 
-use holdup_abi::{lock::LockKey, record::WaitSample};
+use holdup_abi::{golang::SEMAPHORE, lock::LockKey, record::WaitSample};
 
 use super::{
     budget::Budget,
+    goroutines::live::Live,
     holds::Gathered,
     lock::space_of,
     process::Processes,
@@ -18,10 +20,14 @@ use super::{
     waiter::{self, Waiter},
 };
 use crate::{
-    ingest::decode::{self, Record, Stack},
+    ingest::{
+        decode::{self, Record, Stack},
+        entry::{self, Gather},
+        plane::Plane,
+    },
     model::RawFrame,
     proc::memory::Copied,
-    runtime::go::ages::Ages,
+    runtime::go::{Program, ages::Ages},
     symbol::{Limits, Space, Symbols},
 };
 
@@ -43,8 +49,12 @@ pub struct Engine {
     /// Least time between two samples of one lock in nanoseconds. A release that is sampled stands for those in the time
     /// before it that were not: long holds count by their length, short ones by how often they are met.
     sample_interval_ns: u64,
+    /// Goroutines that were sampled when they parked.
+    pub live: Live,
     /// Releases.
     pub gathered: Gathered,
+    /// Calls of lock functions.
+    pub entry: Gather,
     /// Processes met.
     pub processes: Processes,
     /// Memory around futex words.
@@ -65,8 +75,10 @@ impl Default for Engine {
         Self {
             symbols: Symbols::new(Limits::default()),
             stacks: Stacks::default(),
+            live: Live::default(),
             gathered: Gathered::default(),
             sample_interval_ns: 0,
+            entry: Gather::default(),
             processes: Processes::default(),
             keepsakes: HashMap::new(),
             sharers: Sharers::default(),
@@ -90,6 +102,13 @@ impl Engine {
 
     /// Takes one ring buffer record.
     pub fn record(&mut self, bytes: &[u8]) {
+        if let Some(event) = entry::decode(bytes) {
+            let Self { entry, symbols, .. } = self;
+            entry.event(&event, &mut |space, regs, memory| {
+                symbols.unwind(space, regs, memory)
+            });
+            return;
+        }
         match decode::record(bytes) {
             Ok(Record::Sample(head, stack)) => self.sample(&head, &stack),
             // The word had changed, so the thread never slept.
@@ -115,6 +134,13 @@ impl Engine {
 
     fn sample(&mut self, head: &WaitSample, stack: &Stack<'_>) {
         let key = key_of(head);
+        if head.op == SEMAPHORE {
+            let space = space_of(&key);
+            self.meet_process(space);
+            let frames = self.live.stack(space, head, stack);
+            self.stacks.begin(key, head.tid, head.since_ns, frames);
+            return;
+        }
         self.meet(key);
         // Seen parked at the first look, and sampled by the kernel side when it woke.
         if self.stacks.is_begun(head.tid, head.since_ns) {
@@ -170,11 +196,28 @@ impl Engine {
         }
     }
 
-    /// Reads what can be lost when the process dies.
-    pub fn meet(&mut self, key: LockKey) {
-        let space = space_of(&key);
+    /// Takes in the processes whose goroutines have waited.
+    pub fn meet_goroutines(&mut self, plane: &Plane) {
+        let locks = plane.locks.iter();
+        for (_, lock) in locks.filter(|(_, lock)| lock.op == SEMAPHORE) {
+            self.meet_process(space_of(&lock.key));
+        }
+    }
+
+    /// Takes in a program written in Go.
+    pub fn meet_program(&mut self, space: Space, program: &Arc<Program>) {
+        self.meet_process(space);
+        self.live.meet(space, program);
+    }
+
+    fn meet_process(&mut self, space: Space) {
         self.processes.meet(space);
         self.symbols.load(space);
+    }
+
+    /// Reads what can be lost when the process dies.
+    pub fn meet(&mut self, key: LockKey) {
+        self.meet_process(space_of(&key));
         if self.keepsakes.len() < MAX_KEEPSAKES {
             self.keepsakes
                 .entry(key)

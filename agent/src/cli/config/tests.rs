@@ -29,6 +29,7 @@ fn the_shortest_line_has_all_defaults() {
         RecordConfig {
             target: TargetSpec::Pids(vec![4242]),
             recording: Recording::default(),
+            probes: Probes::default(),
             report: ReportOptions::default(),
             limits: Limits::default(),
         }
@@ -43,7 +44,7 @@ fn the_shortest_line_has_all_defaults() {
 fn every_option_arrives() {
     let config = record_of(
         "holdup record --comm postgres -d 1m -o pg.json --format json --top 5 --max-locks 7 --max-threads 8 \
-         --ring-bytes 64KiB --sample-interval 1s --no-stacks -q",
+         --ring-bytes 64KiB --sample-interval 1s --no-stacks -q --probe slow,go --max-overhead 7",
     );
     assert_eq!(
         config,
@@ -54,6 +55,12 @@ fn every_option_arrives() {
                 sample_interval: Duration::from_secs(1),
                 stacks: false,
                 progress: false,
+            },
+            probes: Probes {
+                slow: true,
+                go: true,
+                max_overhead_percent: 7,
+                ..Probes::default()
             },
             report: ReportOptions {
                 output: Some("pg.json".into()),
@@ -67,6 +74,42 @@ fn every_option_arrives() {
             },
         }
     );
+}
+
+#[test]
+fn probes_of_every_lock_name_their_target() {
+    let probes = record_of(
+        "holdup record -p 1 --probe entry --probe slow --lock-fn my_lock(arg1) --unlock-fn my_unlock(arg0)",
+    )
+    .probes;
+    assert!(probes.entry && probes.slow && !probes.go);
+    assert_eq!(probes.max_overhead_percent, 5);
+    assert_eq!(probes.lock_functions[0].argument, 1);
+    assert_eq!(probes.unlock_functions[0].name, "my_unlock");
+    assert!(
+        record_of("holdup record --probe entry -- true")
+            .probes
+            .entry
+    );
+    for target in ["--all", "--comm x", "--cgroup /x", "--container 12345678"] {
+        let (message, hint) = refused(&format!("holdup record {target} --probe entry"));
+        assert_eq!(
+            message,
+            "--probe entry slows down every lock of what it watches"
+        );
+        assert!(hint.contains("-p PID"), "{hint}");
+        let line = format!("holdup record {target} --probe slow,go");
+        assert!(record_of(&line).probes.any());
+    }
+    for line in [
+        "holdup record -p 1 --lock-fn a(arg0) --unlock-fn b(arg0)",
+        "holdup record -p 1 --probe entry --lock-fn a(arg0)",
+        "holdup record -p 1 --probe entry --unlock-fn a(arg0)",
+        "holdup record -p 1 --max-overhead 0",
+        "holdup record -p 1 --max-overhead 101",
+    ] {
+        refused(line);
+    }
 }
 
 #[test]

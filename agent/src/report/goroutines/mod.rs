@@ -8,20 +8,30 @@ mod chain;
 mod ends;
 mod frames;
 mod groups;
+pub mod live;
 mod locks;
+pub mod one;
+pub mod parked;
 mod wait;
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeSet, HashMap},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use self::{ends::Ends, wait::Waits};
+use self::{
+    ends::Ends,
+    locks::{Looked, Waited},
+    parked::Parked,
+    wait::Waits,
+};
 use super::{engine::Engine, reach::BETWEEN};
 use crate::{
     explain::graph::Facts,
+    ingest::goroutines,
     model::{GoProcess, Lock, process::Process},
     runtime::go::{Census, Program, ages::Ages, census::Options, program::Error},
     symbol::Space,
@@ -37,10 +47,30 @@ pub struct Found {
     pub go: Vec<GoProcess>,
     /// Locks that their goroutines wait for.
     pub locks: Vec<Lock>,
+    /// All time waited for each of them, as far as it was measured, in nanoseconds.
+    pub ranks: Vec<u128>,
     /// What keeps them, for the graph.
     pub facts: Facts,
     /// Threads that they wait on, as (process id, thread id).
     pub threads: BTreeSet<(u32, u32)>,
+}
+
+impl Found {
+    /// Puts the locks among those of threads, which are ranked likewise: most time waited first.
+    pub fn merge(&mut self, locks: &mut Vec<Lock>, ranks: Vec<u128>) {
+        let goroutines = self.ranks.drain(..).zip(self.locks.drain(..));
+        let mut all: Vec<(u128, Lock)> = ranks.into_iter().zip(locks.drain(..)).collect();
+        all.extend(goroutines);
+        all.sort_by_key(|(rank, _)| Reverse(*rank));
+        locks.extend(all.into_iter().map(|(_, lock)| lock));
+    }
+
+    fn add(&mut self, locks: Vec<Waited>) {
+        for Waited { lock, rank, .. } in locks {
+            self.locks.push(lock);
+            self.ranks.push(rank);
+        }
+    }
 }
 
 /// A process that is written in Go, or why it cannot be read.
@@ -69,7 +99,9 @@ pub fn recognise(spaces: &[Space], engine: &mut Engine) -> Vec<Recognised> {
     recognised
 }
 
-/// Looks at the goroutines of processes that were recognised; `ages` are those of looks before.
+/// Looks at the goroutines of processes that were recognised, and at what was measured of those that are gone; `ages` are
+/// those of looks before. `waits`
+/// reads which waits are on record now.
 ///
 /// # Cost
 /// See [`Census::take`].
@@ -78,20 +110,38 @@ pub fn look(
     recognised: Vec<Recognised>,
     mut ages: HashMap<Space, Ages>,
     engine: &mut Engine,
+    measured: &mut Parked,
+    waits: &mut dyn FnMut() -> goroutines::Waits,
 ) -> Found {
     let mut found = Found::default();
     let began = Instant::now();
+    let mut gone: BTreeSet<Space> = measured.semaphores.keys().copied().collect();
     for (space, program) in recognised {
         let options = Options {
             time: time_left(began, engine),
             ..Options::default()
         };
         let ages = ages.remove(&space).unwrap_or_default();
-        let looked =
-            program.and_then(|program| process(space, program, options, ages, engine, &mut found));
-        if let Err(error) = looked {
-            found.go.push(unreadable(space.pid, &error));
+        let looked = program.and_then(|program| {
+            process(
+                space, program, options, ages, engine, measured, waits, &mut found,
+            )
+        });
+        match looked {
+            Ok(()) => {
+                gone.remove(&space);
+            }
+            Err(error) => found.go.push(unreadable(space.pid, &error)),
         }
+    }
+    for space in gone {
+        let looked = Looked {
+            census: None,
+            ages: &Ages::default(),
+            measured,
+            space,
+        };
+        found.add(locks::of(looked, &mut Waits::default(), engine));
     }
     found
 }
@@ -126,6 +176,8 @@ fn process(
     options: Options,
     mut ages: Ages,
     engine: &mut Engine,
+    measured: &mut Parked,
+    waits: &mut dyn FnMut() -> goroutines::Waits,
     found: &mut Found,
 ) -> Result<(), Error> {
     let census = Census::take(program, options)?;
@@ -135,16 +187,26 @@ fn process(
         std::thread::sleep(BETWEEN);
         ages.confirm(&census);
     }
-    let waits = Waits::of(&census);
+    // Not earlier: who has been in the same wait since before the census is in it still.
+    measured.waits = waits();
+    ages.learn(&census, |goroutine| measured.since_ns(space, goroutine));
     let ends = Ends::of_all(&census);
-    found.go.push(groups::of(&census, &waits, &ages, &ends));
-    let mut locks = locks::of(&census, &waits, &ages, space, engine);
-    let chain = chain::find(&census, &mut locks, &ages, &ends);
+    let mut awaited = Waits::of(&census);
+    let looked = Looked {
+        census: Some(&census),
+        ages: &ages,
+        measured,
+        space,
+    };
+    let mut locks = locks::of(looked, &mut awaited, engine);
+    found.go.push(groups::of(&census, &awaited, &ages, &ends));
+    // Most waiters come first; of the others there is nothing to explain.
+    let waited_for = locks.partition_point(|waited| !waited.waiters.is_empty());
+    let waited_for = locks.get_mut(..waited_for).unwrap_or_default();
+    let chain = chain::find(&census, waited_for, &ages, &ends);
     found.facts.append(chain.facts);
     found.threads.extend(chain.threads);
-    found
-        .locks
-        .extend(locks.into_iter().map(|waited| waited.lock));
+    found.add(locks);
     Ok(())
 }
 

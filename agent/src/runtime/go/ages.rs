@@ -83,6 +83,16 @@ impl Ages {
         }
     }
 
+    /// Takes what else is known of those that wait now: since when on the monotonic clock, where `since` tells.
+    pub fn learn(&mut self, census: &Census, since: impl Fn(&Goroutine) -> Option<u64>) {
+        for goroutine in &census.goroutines {
+            let first = self.first_seen.get_mut(&Wait::of(&goroutine.record));
+            if let (Some(first), Some(since)) = (first, since(goroutine)) {
+                *first = since.min(*first);
+            }
+        }
+    }
+
     /// For how long at least a goroutine waits, in nanoseconds, at the time of `census`; `None` when it does not wait, or
     /// was not seen waiting before.
     #[must_use]
