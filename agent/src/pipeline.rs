@@ -42,7 +42,10 @@ use crate::{
         uprobe::asked::Probes,
     },
     proc::memory::Copied,
-    report::{self, budget::Budget, capture, engine::Engine, snapshot::Seen},
+    report::{
+        self, budget::Budget, capture, engine::Engine, goroutines::ageing::Ageing, snapshot::Seen,
+    },
+    symbol::Space,
 };
 
 /// How often the ring buffer is looked at even when the kernel does not call.
@@ -137,6 +140,8 @@ pub struct Recording {
     targets_grow: bool,
     started: Instant,
     started_at: SystemTime,
+    /// Looks at goroutines.
+    ageing: Option<Ageing>,
 }
 
 impl Recording {
@@ -181,10 +186,22 @@ impl Recording {
         if options.sample_interval.is_some() {
             engine.first_look(&mut capture::waiters(&mut plane)?);
         }
+        let mut spaces = engine.processes.spaces();
+        let unmet = options
+            .watch
+            .pids()
+            .iter()
+            .map(|&pid| Space { pid, generation: 0 });
+        let unmet: Vec<Space> = unmet
+            .filter(|space| !spaces.iter().any(|met| met.pid == space.pid))
+            .collect();
+        spaces.extend(unmet);
+        let ageing = Ageing::start(spaces);
         Ok(Self {
             plane,
             slow,
             engine,
+            ageing,
             entry,
             capacity,
             goroutines,
@@ -348,6 +365,7 @@ impl Recording {
     /// A table cannot be read.
     pub fn finish(&mut self) -> Result<Capture, PlaneError> {
         let duration = self.started.elapsed();
+        self.engine.goroutines = self.ageing.take().map(Ageing::finish).unwrap_or_default();
         let mut price = None;
         for entry in self.slow.iter().flat_map(Slow::plan) {
             self.plane.add_to_plan(entry);
