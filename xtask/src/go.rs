@@ -70,11 +70,10 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-<<<<<<< HEAD
 fn row(release: &str) -> Result<String> {
     let source = paths::root().join("xtask/workload/go_layout.go");
     let program = folder().join(format!("layout-{release}"));
-    build_with(release, &source, &program)?;
+    build_with(release, &[source], &program)?;
     let mut row = shell::capture(&mut Command::new(&program))?;
     if !row.ends_with('\n') {
         row.push('\n');
@@ -83,32 +82,19 @@ fn row(release: &str) -> Result<String> {
 }
 
 /// Builds a program with the newest release, which is installed if need be.
-pub fn build(source: &Path, program: &Path) -> Result<()> {
+pub fn build(sources: &[PathBuf], program: &Path) -> Result<()> {
     let newest = RELEASES.last().context("no release")?;
     install(&[newest])?;
-    build_with(newest, source, program)
+    build_with(newest, sources, program)
 }
 
-fn build_with(release: &str, source: &Path, program: &Path) -> Result<()> {
-=======
-/// The newest release.
-pub fn newest() -> Result<&'static str> {
-    RELEASES.last().copied().context("no release")
-}
-
-/// Builds a program with a release that is installed.
-pub fn build(release: &str, sources: &[PathBuf], program: &Path) -> Result<()> {
->>>>>>> goagent
+fn build_with(release: &str, sources: &[PathBuf], program: &Path) -> Result<()> {
     let root = root(release);
     let mut build = Command::new(root.join("bin/go"));
     build
         .args(["build", "-trimpath", "-o"])
-<<<<<<< HEAD
-        .args([program, source])
-=======
         .arg(program)
         .args(sources)
->>>>>>> goagent
         .env("GOROOT", &root)
         .env("GOCACHE", folder().join("cache"))
         .env("GOPATH", folder().join("path"))
@@ -118,20 +104,6 @@ pub fn build(release: &str, sources: &[PathBuf], program: &Path) -> Result<()> {
         .env("GO111MODULE", "off")
         .env("CGO_ENABLED", "0");
     shell::run(&mut build)
-<<<<<<< HEAD
-=======
-}
-
-fn row(release: &str) -> Result<String> {
-    let source = paths::root().join("xtask/workload/go_layout.go");
-    let program = folder().join(format!("layout-{release}"));
-    build(release, &[source], &program)?;
-    let mut row = shell::capture(&mut Command::new(&program))?;
-    if !row.ends_with('\n') {
-        row.push('\n');
-    }
-    Ok(row)
->>>>>>> goagent
 }
 
 /// Installs the releases that the tests need.

@@ -59,10 +59,9 @@ pub fn measure(agent: &Path, rounds: usize) -> Result<Results> {
 }
 
 fn build(name: &str, sources: &[&str]) -> Result<PathBuf> {
-    go::install_for_tests()?;
     let sources: Vec<PathBuf> = sources.iter().map(|it| paths::root().join(it)).collect();
     let program = paths::target().join(format!("bench/{name}"));
-    go::build(go::newest()?, &sources, &program)?;
+    go::build(&sources, &program)?;
     Ok(program)
 }
 

@@ -3,11 +3,8 @@
 mod agent;
 mod empty;
 mod explain;
-<<<<<<< HEAD
 mod golang;
-=======
 mod goroutines;
->>>>>>> goagent
 mod observer;
 mod report;
 
@@ -38,12 +35,8 @@ pub struct Args {
     #[arg(long, default_value_t = 500)]
     milliseconds: u64,
     /// Only observers whose name contains one of these, besides the untraced run and the empty programs; `explain` is the
-<<<<<<< HEAD
-    /// explanation of many waiters, `agent` what `holdup agent` costs and how fast it is, `golang` what `--probe go` costs
-=======
-    /// explanation of many waiters, `agent` what `holdup agent` costs and how fast it is, `go` what looking
-    /// at goroutines costs
->>>>>>> goagent
+    /// explanation of many waiters, `agent` what `holdup agent` costs and how fast it is, `census` what looking at
+    /// goroutines costs, `golang` what `--probe go` costs
     #[arg(long)]
     only: Vec<String>,
     /// Measure this agent, which is built already, instead of building an optimised one
@@ -98,15 +91,16 @@ pub fn run(args: &Args) -> Result<()> {
         None
     };
 
-<<<<<<< HEAD
+    let goroutines = if args.only.is_empty() || args.only.iter().any(|only| only == "census") {
+        ui::step("goroutines");
+        Some(goroutines::measure(&agent, args.rounds)?)
+    } else {
+        None
+    };
+
     let parked = if args.only.is_empty() || args.only.iter().any(|only| only == "golang") {
         ui::step("goroutines");
         Some(golang::measure(&agent, args.rounds, args.milliseconds)?)
-=======
-    let goroutines = if args.only.is_empty() || args.only.iter().any(|only| only == "go") {
-        ui::step("goroutines");
-        Some(goroutines::measure(&agent, args.rounds)?)
->>>>>>> goagent
     } else {
         None
     };
@@ -118,13 +112,11 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(watched) = &watched {
         ui::line(watched.markdown());
     }
-<<<<<<< HEAD
-    if let Some(parked) = &parked {
-        ui::line(parked.markdown());
-=======
     if let Some(goroutines) = &goroutines {
         ui::line(goroutines.markdown());
->>>>>>> goagent
+    }
+    if let Some(parked) = &parked {
+        ui::line(parked.markdown());
     }
     if load_before > BUSY {
         ui::line(format_args!(
@@ -141,11 +133,8 @@ pub fn run(args: &Args) -> Result<()> {
     let more = json!({
         "explain": explained.as_ref().map(explain::Runs::json),
         "agent": watched.as_ref().map(agent::Results::json),
-<<<<<<< HEAD
-        "golang": parked.as_ref().map(golang::Runs::json),
-=======
         "goroutines": goroutines.as_ref().map(goroutines::Results::json),
->>>>>>> goagent
+        "golang": parked.as_ref().map(golang::Runs::json),
     });
     keep(args, &runs, more)?;
     let is_ours = |row: &usize| OBSERVERS.get(*row).is_some_and(Observer::is_agent);
