@@ -59,9 +59,8 @@ pub fn measure(agent: &Path, rounds: usize) -> Result<Results> {
 }
 
 fn build(name: &str, sources: &[&str]) -> Result<PathBuf> {
-    let sources: Vec<PathBuf> = sources.iter().map(|it| paths::root().join(it)).collect();
     let program = paths::target().join(format!("bench/{name}"));
-    go::build(&sources, &program)?;
+    go::build_with_newest(sources, &program)?;
     Ok(program)
 }
 

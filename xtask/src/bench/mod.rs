@@ -35,8 +35,8 @@ pub struct Args {
     #[arg(long, default_value_t = 500)]
     milliseconds: u64,
     /// Only observers whose name contains one of these, besides the untraced run and the empty programs; `explain` is the
-    /// explanation of many waiters, `agent` what `holdup agent` costs and how fast it is, `census` what looking at
-    /// goroutines costs, `golang` what `--probe go` costs
+    /// explanation of many waiters, `agent` what `holdup agent` costs and how fast it is, `golang` what `--probe go` costs,
+    /// `go` what looking at goroutines costs
     #[arg(long)]
     only: Vec<String>,
     /// Measure this agent, which is built already, instead of building an optimised one
@@ -91,16 +91,16 @@ pub fn run(args: &Args) -> Result<()> {
         None
     };
 
-    let goroutines = if args.only.is_empty() || args.only.iter().any(|only| only == "census") {
+    let parked = if args.only.is_empty() || args.only.iter().any(|only| only == "golang") {
         ui::step("goroutines");
-        Some(goroutines::measure(&agent, args.rounds)?)
+        Some(golang::measure(&agent, args.rounds, args.milliseconds)?)
     } else {
         None
     };
 
-    let parked = if args.only.is_empty() || args.only.iter().any(|only| only == "golang") {
+    let goroutines = if args.only.is_empty() || args.only.iter().any(|only| only == "go") {
         ui::step("goroutines");
-        Some(golang::measure(&agent, args.rounds, args.milliseconds)?)
+        Some(goroutines::measure(&agent, args.rounds)?)
     } else {
         None
     };
@@ -112,11 +112,11 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(watched) = &watched {
         ui::line(watched.markdown());
     }
-    if let Some(goroutines) = &goroutines {
-        ui::line(goroutines.markdown());
-    }
     if let Some(parked) = &parked {
         ui::line(parked.markdown());
+    }
+    if let Some(goroutines) = &goroutines {
+        ui::line(goroutines.markdown());
     }
     if load_before > BUSY {
         ui::line(format_args!(
@@ -133,8 +133,8 @@ pub fn run(args: &Args) -> Result<()> {
     let more = json!({
         "explain": explained.as_ref().map(explain::Runs::json),
         "agent": watched.as_ref().map(agent::Results::json),
-        "goroutines": goroutines.as_ref().map(goroutines::Results::json),
         "golang": parked.as_ref().map(golang::Runs::json),
+        "goroutines": goroutines.as_ref().map(goroutines::Results::json),
     });
     keep(args, &runs, more)?;
     let is_ours = |row: &usize| OBSERVERS.get(*row).is_some_and(Observer::is_agent);

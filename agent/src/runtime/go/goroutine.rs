@@ -188,20 +188,18 @@ mod run_tests {
 
     #[test]
     fn neighbours_are_read_together() {
-        let runs = |addresses: &[u64]| -> Vec<usize> {
+        let lengths = |addresses: &[u64]| -> Vec<usize> {
             let sorted = sorted(addresses);
-            super::runs(&sorted, 400).map(<[_]>::len).collect()
+            runs(&sorted, 400).map(<[_]>::len).collect()
         };
-        assert_eq!(runs(&[]), []);
-        assert_eq!(runs(&[1000, 1400, 1848, 2760]), [4]);
+        assert!(lengths(&[]).is_empty());
+        assert_eq!(lengths(&[1000, 1400, 1848, 2760]), [4]);
         // Too far, over each other, and the same.
-        assert_eq!(runs(&[1000, 1913, 2000, 2000]), [1, 1, 1, 1]);
-        assert_eq!(runs(&[0, u64::MAX - 400, u64::MAX]), [1, 2]);
+        assert_eq!(lengths(&[1000, 1913, 2000, 2000]), [1, 1, 1, 1]);
+        assert_eq!(lengths(&[0, u64::MAX - 400, u64::MAX]), [1, 2]);
         let many: Vec<u64> = (0..1000).map(|number| number * 448).collect();
         let many = sorted(&many);
-        let lengths: Vec<u64> = super::runs(&many, 400)
-            .map(|run| length(run, 400))
-            .collect();
+        let lengths: Vec<u64> = runs(&many, 400).map(|run| length(run, 400)).collect();
         assert!(lengths.iter().all(|length| *length <= RUN), "{lengths:?}");
         assert!(lengths.len() < 10, "{lengths:?}");
     }
