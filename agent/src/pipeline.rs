@@ -203,6 +203,10 @@ impl Recording {
                     turns = turns.wrapping_add(1);
                     if turns.is_multiple_of(TICKS_PER_PRUNING) {
                         self.prune()?;
+                        if self.goroutines.is_some() {
+                            // Those of processes that are gone make room.
+                            self.plane.goroutines().map_err(io::Error::other)?;
+                        }
                     }
                 }
                 ready = readable(&ring) => ready?,
