@@ -154,6 +154,9 @@ impl Recording {
         if let Some(overhead) = &mut overhead {
             overhead.release(&mut plane);
         }
+        if let Some(goroutines) = &mut goroutines {
+            goroutines.look_back(&mut engine);
+        }
         // Loading the programs takes a while, in which nothing is seen.
         let (started, started_at) = (Instant::now(), SystemTime::now());
         if options.sample_interval.is_some() {
@@ -196,6 +199,7 @@ impl Recording {
                     progress(&|| self.progress());
                     if let Some(goroutines) = &mut self.goroutines {
                         goroutines.look(&mut self.plane, &mut self.engine);
+                        goroutines.look_back(&mut self.engine);
                     }
                     if let Some(overhead) = &mut self.overhead {
                         overhead.look(&mut self.plane);

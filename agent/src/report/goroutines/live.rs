@@ -14,7 +14,9 @@ use crate::{
     model::{Frame, RawFrame},
     proc::memory::Process,
     runtime::go::{
-        Program,
+        Census, Program,
+        ages::Ages,
+        census::Options,
         operation::{self, Operation},
         pclntab::Named,
         stack::Unwinder,
@@ -40,6 +42,8 @@ pub struct Live {
 pub struct Known {
     /// The program.
     pub program: Arc<Program>,
+    /// Who waited when we came.
+    pub ages: Ages,
     unwinder: Unwinder,
     names: HashMap<u64, Arc<[Named]>>,
 }
@@ -48,6 +52,7 @@ impl Known {
     fn new(program: Arc<Program>) -> Self {
         Self {
             program,
+            ages: Ages::default(),
             unwinder: Unwinder::default(),
             names: HashMap::new(),
         }
@@ -143,6 +148,22 @@ impl Live {
                     .insert(program.map(|program| Known::new(Arc::new(program))))
                     .as_mut()
             }
+        }
+    }
+
+    /// Looks at who waits already, so that it is known later who still does.
+    ///
+    /// # Cost
+    /// See [`Census::take`]; stacks are left out.
+    pub fn look(&mut self, space: Space) {
+        let options = Options {
+            stacks: 0,
+            ..Options::default()
+        };
+        if let Some(known) = self.known(space)
+            && let Ok(census) = Census::take(Arc::clone(&known.program), options)
+        {
+            known.ages.note(&census);
         }
     }
 

@@ -185,7 +185,9 @@ fn process(
     found: &mut Found,
 ) -> Result<(), Error> {
     let census = Census::take(program, options)?;
-    let mut ages = Ages::default();
+    // Of those that waited when we came, it is known that they have waited since.
+    let known = engine.live.meet(space, &census.program);
+    let mut ages = std::mem::take(&mut known.ages);
     ages.note(&census);
     // Not earlier: who has been in the same wait since before the census is in it still.
     measured.waits = waits();

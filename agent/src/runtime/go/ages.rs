@@ -40,13 +40,13 @@ impl Ages {
             .collect();
     }
 
-    /// Takes what else is known of those that wait now: since when on the monotonic clock, where `since` tells.
+    /// Takes what is known better of those that wait at the time of `census`: since when on the monotonic clock, where
+    /// `since` tells.
     pub fn learn(&mut self, census: &Census, since: impl Fn(&Goroutine) -> Option<u64>) {
         for goroutine in &census.goroutines {
-            if let (Some(first), Some(since)) =
-                (self.first_seen.get_mut(&wait(goroutine)), since(goroutine))
-            {
-                *first = since.min(*first);
+            let known = since(goroutine).filter(|since| *since <= census.at_ns);
+            if let (Some(first), Some(known)) = (self.first_seen.get_mut(&wait(goroutine)), known) {
+                *first = known;
             }
         }
     }
