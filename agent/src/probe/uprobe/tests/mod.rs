@@ -1,5 +1,8 @@
 //! What the tests of this module share.
 
+mod arguments;
+mod witness;
+
 use std::{
     fs,
     path::{Path, PathBuf},
