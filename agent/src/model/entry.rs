@@ -334,6 +334,8 @@ pub struct OrderCheck {
     pub one_thread: u64,
     /// Circles that cannot close since a reader would only wait for readers.
     pub readers: u64,
+    /// Edges that were not looked at, since it is not known what else was held: their records were lost.
+    pub unjudged: u64,
     /// Circles beyond the bound on reports.
     pub left_out: u64,
     /// Locks of tangles too large to search for longer circles within the bounds; circles of two were found.

@@ -124,7 +124,7 @@ fn locks_are_counted_and_named() -> Result<()> {
 /// taken in both orders.
 #[test]
 fn a_real_program_comes_to_its_right_result() -> Result<()> {
-    const MEBIBYTES: usize = 24;
+    const MEBIBYTES: usize = 8;
     let scratch = Scratch::new()?;
     let (plain, packed) = (scratch.join("plain"), scratch.join("packed"));
     // Text of a kind, not so regular that there would be nothing to do.

@@ -60,6 +60,7 @@ pub fn order(data: &EntryData, names: &mut Names<'_>) -> Order {
             one_thread: found.one_thread,
             readers: found.readers,
             left_out: found.left_out,
+            unjudged: data.edges.iter().filter(|edge| edge.set.is_none()).count() as u64,
             unsearched: found.unsearched,
         },
         edges,
@@ -86,7 +87,8 @@ fn input<'d>(data: &'d EntryData, names: &mut Names<'_>) -> (Input, Vec<&'d Edge
     let mut input = Input::default();
     let mut sources = Vec::new();
     for edge in &data.edges {
-        let set = edge.set.as_deref().unwrap_or_default();
+        // A gate that is not known would make a circle of what is none.
+        let Some(set) = &edge.set else { continue };
         // Who takes again what it holds does not wait.
         if set.iter().any(|member| member.slot == edge.asked.slot) {
             continue;
