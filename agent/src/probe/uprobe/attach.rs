@@ -239,7 +239,7 @@ fn load_single<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<BorrowedFd<'a>, Pro
 
 /// One call per file and kind. If the kernel refuses it, the places are tried one by one: one that it cannot probe must not
 /// take the others with it.
-fn multi(program: BorrowedFd<'_>, sites: &[Site], scope: Option<u32>) -> Links {
+pub(super) fn multi(program: BorrowedFd<'_>, sites: &[Site], scope: Option<u32>) -> Links {
     let mut groups: BTreeMap<(&Path, bool), Vec<usize>> = BTreeMap::new();
     for (index, site) in sites.iter().enumerate() {
         groups
