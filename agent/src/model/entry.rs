@@ -124,7 +124,7 @@ pub struct EntryLock {
     /// The longest of the finished holds that was looked at: some that were not may have been longer, by less than twice.
     /// Null when none was.
     pub longest_hold: Option<LongestHold>,
-    /// Who holds it now; null when nobody does, or readers do.
+    /// Who holds it now; null when nobody does, when readers do, and when probes were taken off.
     pub holder: Option<EntryHolder>,
     /// Readers that hold it now, or threads that wait on it when it cannot be held.
     pub users: u64,

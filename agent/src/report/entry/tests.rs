@@ -10,7 +10,10 @@ use holdup_abi::{
 use super::build;
 use crate::{
     ingest::entry::{Edge, EntryData, Held, LongHold, Mistake, Mode, Now, Stack, What},
-    model::{EntryReport, RawFrame, entry::MistakeKind},
+    model::{
+        EntryReport, RawFrame,
+        entry::{MistakeKind, Price},
+    },
     report::engine::Engine,
     symbol::Space,
 };
@@ -252,6 +255,20 @@ fn numbers_of_a_lock_are_those_counted() {
     );
     assert_eq!(longest.released_frames[0].offset, 0x701);
     assert_eq!(report.locks.len(), 4);
+}
+
+#[test]
+fn what_goes_on_is_not_known_once_probes_are_off() {
+    let mut data = data(Vec::new());
+    let held = data.locks.get_mut(&1).unwrap();
+    (held.holder_tid, held.users, held.acquisitions) = (5, 2, 7);
+    let price = Price {
+        detached_by_governor: true,
+        ..Price::default()
+    };
+    let report = build(&data, &mut Engine::default(), Some(price), 1_000);
+    let lock = report.locks.iter().find(|lock| lock.address == 16).unwrap();
+    assert_eq!((&lock.holder, lock.users, lock.acquisitions), (&None, 0, 7));
 }
 
 #[test]
