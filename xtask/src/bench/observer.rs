@@ -76,6 +76,21 @@ pub const OBSERVERS: &[Observer] = &[
         how: How::Agent(&["record", "-d", "600s", "-o", "/dev/null", "-p", "PID"]),
     },
     Observer {
+        // Nothing of the workload's is in the table: what the kernel side does more for each wait and wake.
+        name: "holdup record -p PID --probe slow",
+        how: How::Agent(&[
+            "record",
+            "-d",
+            "600s",
+            "-o",
+            "/dev/null",
+            "--probe",
+            "slow",
+            "-p",
+            "PID",
+        ]),
+    },
+    Observer {
         name: "holdup record --all",
         how: How::Agent(&["record", "-d", "600s", "-o", "/dev/null", "--all"]),
     },
