@@ -138,7 +138,7 @@ pub static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(MAX_TARGETS, 0
 #[map]
 pub static CONTROL: Array<u64> = Array::with_max_entries(CONTROL_COUNT, 0);
 
-/// What threads are about to wait for, by the index of their place in [`THREADS`]. 65,536 x 56 B with `--probe slow`, else
+/// What threads are about to wait for, by the index of their place in [`THREADS`]. 65,536 x 64 B with `--probe slow`, else
 /// one element.
 #[map]
 pub static NOTES: Array<Note> = Array::with_max_entries(65_536, 0);

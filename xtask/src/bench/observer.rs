@@ -76,7 +76,7 @@ pub const OBSERVERS: &[Observer] = &[
         how: How::Agent(&["record", "-d", "600s", "-o", "/dev/null", "-p", "PID"]),
     },
     Observer {
-        // Nothing of the workload's is in the table: what the kernel side does more for each wait and wake.
+        // A hit for each wait, and a look at what it told.
         name: "holdup record -p PID --probe slow",
         how: How::Agent(&[
             "record",
@@ -86,6 +86,8 @@ pub const OBSERVERS: &[Observer] = &[
             "/dev/null",
             "--probe",
             "slow",
+            "--max-overhead",
+            "100",
             "-p",
             "PID",
         ]),
