@@ -377,7 +377,7 @@ pub fn try_out(features: &Features, capacity: Capacity) -> Result<Plane, PlaneEr
         features,
         Wanted {
             follow_forks: true,
-            ..Wanted::default()
+            uprobes: true,
         },
         &[],
     )

@@ -19,6 +19,7 @@ mod languages;
 mod lifecycle;
 mod limits;
 mod outcomes;
+mod overhead;
 mod primitives;
 mod python;
 mod readme;

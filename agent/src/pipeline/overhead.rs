@@ -21,6 +21,10 @@ use crate::{
 
 /// How long hits are only counted, to tell what they will cost.
 const DRY: Duration = Duration::from_millis(200);
+/// How long at most, when somebody was hit but hardly got a processor by then.
+const LONGEST_DRY: Duration = Duration::from_secs(1);
+/// CPU time of the target that tells enough.
+const ENOUGH: Duration = Duration::from_millis(20);
 /// Name of the plan's row.
 const ROW: &str = "cost of uprobes";
 
@@ -98,9 +102,15 @@ impl Overhead {
         let start = Instant::now();
         self.before = plane.hits().unwrap_or_default();
         let processors = self.look_at_processors(plane);
-        thread::sleep(DRY);
-        self.count(plane);
-        self.look_at_processors(plane);
+        loop {
+            thread::sleep(DRY);
+            self.count(plane);
+            self.look_at_processors(plane);
+            let is_starved = self.hits != [0; PRICES as usize] && self.cpu_time() < ENOUGH;
+            if !is_starved || start.elapsed() >= LONGEST_DRY {
+                break;
+            }
+        }
         let forecast = Forecast {
             hits: self.hits.iter().sum(),
             spent_ns: self.prices.total_ns(&self.hits),

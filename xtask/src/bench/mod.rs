@@ -5,6 +5,7 @@ mod empty;
 mod explain;
 mod observer;
 mod report;
+mod uprobes;
 
 use std::{
     fs,
@@ -33,7 +34,8 @@ pub struct Args {
     #[arg(long, default_value_t = 500)]
     milliseconds: u64,
     /// Only observers whose name contains one of these, besides the untraced run and the empty programs; `explain` is the
-    /// explanation of many waiters, `agent` what `holdup agent` costs and how fast it is
+    /// explanation of many waiters, `agent` what `holdup agent` costs and how fast it is, `uprobes` what those cost on every
+    /// lock
     #[arg(long)]
     only: Vec<String>,
     /// Measure this agent, which is built already, instead of building an optimised one
@@ -88,12 +90,22 @@ pub fn run(args: &Args) -> Result<()> {
         None
     };
 
+    let probed = if args.only.is_empty() || args.only.iter().any(|only| only == "uprobes") {
+        ui::step("uprobes");
+        Some(uprobes::measure(&agent, args.rounds)?)
+    } else {
+        None
+    };
+
     ui::line(format_args!("{}\n\n{}", machine(), runs.markdown()));
     if let Some(explained) = &explained {
         ui::line(explained.markdown());
     }
     if let Some(watched) = &watched {
         ui::line(watched.markdown());
+    }
+    if let Some(probed) = &probed {
+        ui::line(probed.markdown());
     }
     if load_before > BUSY {
         ui::line(format_args!(
@@ -110,6 +122,7 @@ pub fn run(args: &Args) -> Result<()> {
     let more = json!({
         "explain": explained.as_ref().map(explain::Runs::json),
         "agent": watched.as_ref().map(agent::Results::json),
+        "uprobes": probed.as_ref().map(uprobes::Runs::json),
     });
     keep(args, &runs, more)?;
     let is_ours = |row: &usize| OBSERVERS.get(*row).is_some_and(Observer::is_agent);

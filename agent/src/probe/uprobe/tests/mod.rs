@@ -19,6 +19,7 @@ pub fn loaded() -> Ebpf {
         locks: 64,
         threads: 64,
         ring_bytes: 4096,
+        ..object::Capacity::default()
     };
     let config = config::base(&Features::detect(), None);
     object::load(&config, capacity, Btf::from_sys_fs().ok().as_ref()).unwrap()
