@@ -1,5 +1,6 @@
 //! Wiring: from a target to a report. The one file that knows every stage.
 
+mod goroutines;
 mod overhead;
 mod slow;
 
@@ -22,12 +23,12 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use self::overhead::Overhead;
 pub use self::overhead::Tell;
-use self::slow::Slow;
+use self::{goroutines::Goroutines, overhead::Overhead, slow::Slow};
 use crate::{
     ingest::{
         census,
+        clock::monotonic_ns,
         entry::{self, EntryData},
         plane::{Plane, PlaneError},
     },
@@ -130,6 +131,7 @@ pub struct Recording {
     /// Whose calls of lock functions are followed, if asked for.
     entry: Option<Entry>,
     capacity: Capacity,
+    goroutines: Option<Goroutines>,
     overhead: Option<Overhead>,
     /// The kernel side adds processes to the set of targets.
     targets_grow: bool,
@@ -159,19 +161,23 @@ impl Recording {
             options.probes.max_overhead_percent,
             options.tell,
         );
-        let slow = Slow::start(features, options, &mut plane);
         let mut entry = None;
         if options.probes.entry {
             let mut new = Entry::new(&mut plane, &options.probes)?;
             pids.iter().for_each(|&pid| new.look(&mut plane, pid));
             entry = Some(new);
         }
+        let slow = Slow::start(features, options, &mut plane);
+        let mut engine = Engine::sampling(config.sample_interval_ns);
+        let mut goroutines = options.probes.go.then(|| Goroutines::of(&options.watch));
+        if let Some(goroutines) = &mut goroutines {
+            goroutines.look(&mut plane, &mut engine);
+        }
         if let Some(overhead) = &mut overhead {
             overhead.release(&mut plane);
         }
         // Loading the programs takes a while, in which nothing is seen.
         let (started, started_at) = (Instant::now(), SystemTime::now());
-        let mut engine = Engine::sampling(config.sample_interval_ns);
         if options.sample_interval.is_some() {
             engine.first_look(&mut capture::waiters(&mut plane)?);
         }
@@ -181,6 +187,7 @@ impl Recording {
             engine,
             entry,
             capacity,
+            goroutines,
             overhead,
             targets_grow: config.follow_forks == 1,
             started,
@@ -256,6 +263,9 @@ impl Recording {
                 _ = ticks.tick() => {
                     progress(&|| self.progress());
                     self.follow()?;
+                    if let Some(goroutines) = &mut self.goroutines {
+                        goroutines.look(&mut self.plane, &mut self.engine);
+                    }
                     if let Some(overhead) = &mut self.overhead {
                         overhead.look(&mut self.plane);
                     }
@@ -284,15 +294,6 @@ impl Recording {
         }
     }
 
-    /// Often at first: a program that was just started is still loading its libraries.
-    fn look_for_files(&mut self, turn: u32) {
-        if let Some(slow) = &mut self.slow
-            && (turn < TICKS_PER_PRUNING || turn.is_multiple_of(TICKS_PER_PRUNING))
-        {
-            slow.look(&mut self.plane);
-        }
-    }
-
     /// Probes what the followed processes have loaded meanwhile, and processes that have joined them.
     fn follow(&mut self) -> io::Result<()> {
         let Self { plane, entry, .. } = self;
@@ -306,6 +307,15 @@ impl Recording {
             entry.look_again(plane, &more, |pid| proc.exists(pid));
         }
         Ok(())
+    }
+
+    /// Often at first: a program that was just started is still loading its libraries.
+    fn look_for_files(&mut self, turn: u32) {
+        if let Some(slow) = &mut self.slow
+            && (turn < TICKS_PER_PRUNING || turn.is_multiple_of(TICKS_PER_PRUNING))
+        {
+            slow.look(&mut self.plane);
+        }
     }
 
     fn prune(&mut self) -> io::Result<()> {
@@ -338,14 +348,22 @@ impl Recording {
     /// A table cannot be read.
     pub fn finish(&mut self) -> Result<Capture, PlaneError> {
         let duration = self.started.elapsed();
+        let mut price = None;
         for entry in self.slow.iter().flat_map(Slow::plan) {
             self.plane.add_to_plan(entry);
         }
         if let Some(overhead) = &mut self.overhead {
             overhead.look(&mut self.plane);
             overhead.tell_plan(&mut self.plane);
+            price = Some(overhead.spent().into());
         }
-        capture::build(&mut self.plane, &mut self.engine, self.started_at, duration)
+        let entry = self.entry_data()?.map(|data| (data, monotonic_ns()));
+        let Self { plane, engine, .. } = self;
+        let mut capture = capture::build(plane, engine, self.started_at, duration)?;
+        if let Some((data, now_ns)) = entry {
+            report::entry::add(&mut capture, &data, engine, price, now_ns);
+        }
+        Ok(capture)
     }
 }
 
@@ -390,6 +408,8 @@ pub struct SnapshotOptions {
     pub stacks: bool,
     /// Threads beyond which the stacks of a sample are read; all threads are counted in any case.
     pub ceiling: Option<usize>,
+    /// Whether to look at goroutines.
+    pub goroutines: bool,
     /// When to come to an end with what there is by then.
     pub deadline: Option<Instant>,
 }
@@ -401,6 +421,7 @@ impl SnapshotOptions {
         Self {
             stacks,
             ceiling: None,
+            goroutines: true,
             deadline: None,
         }
     }
@@ -412,6 +433,7 @@ impl SnapshotOptions {
             _ => Budget::default(),
         };
         Budget {
+            goroutines: self.goroutines,
             deadline: self.deadline,
             ..budget
         }
@@ -528,6 +550,7 @@ fn configure(features: &Features, options: &Options) -> Config {
     let mut config = config::base(features, options.sample_interval);
     config.measure_holds = 1;
     config.slow = (options.probes.slow && slow::is_possible(features)).into();
+    config.goroutines = options.probes.go.into();
     match &options.watch {
         Watch::All => config.target_mode = TARGET_ALL,
         Watch::Processes(pids) => match pids.as_slice() {

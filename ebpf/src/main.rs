@@ -11,6 +11,7 @@ mod blame;
 mod count;
 mod entry;
 mod filter;
+mod golang;
 mod hold;
 mod lock;
 mod maps;

@@ -8,6 +8,7 @@ mod command;
 mod concurrent;
 mod deploy;
 mod doctor;
+mod entry;
 mod errors;
 mod explain;
 mod filters;

@@ -31,6 +31,8 @@ var row = []struct{ field, path string }{
 	{"g.gopc", "runtime.g gopc"},
 	{"g.startpc", "runtime.g startpc"},
 	{"g.waiting", "runtime.g waiting"},
+	{"g.tracking_seq", "runtime.g trackingSeq"},
+	{"g.tracking_stamp", "runtime.g trackingStamp|runtime.g runnableStamp"},
 	{"m.procid", "runtime.m procid"},
 	{"m.curg", "runtime.m curg"},
 	{"sudog.size", "runtime.sudog #"},

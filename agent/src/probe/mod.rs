@@ -8,6 +8,7 @@ pub mod btf;
 pub mod config;
 pub mod entry;
 pub mod feature;
+pub mod golang;
 pub mod object;
 pub mod plan;
 pub mod slow;

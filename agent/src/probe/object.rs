@@ -57,6 +57,10 @@ pub const fn entry_locks(capacity: Capacity) -> u32 {
     if capacity.entry { ENTRY_LOCKS } else { 1 }
 }
 
+/// Goroutines that can be parked at once, and processes of theirs that can end between two looks.
+const GOROUTINES: u32 = 262_144;
+const PROCESSES: u32 = 1_024;
+
 /// Elements of the array of threads, which is indexed by the low bits of a thread id.
 #[must_use]
 pub const fn places(threads: u32) -> u32 {
@@ -93,6 +97,7 @@ pub fn load(config: &Config, capacity: Capacity, btf: Option<&Btf>) -> Result<Eb
     for &(name, elements) in ENTRY_MAPS {
         loader.map_max_entries(name, if capacity.entry { elements } else { 1 });
     }
+    let goroutines = config.goroutines == 1;
     loader
         .btf(btf)
         .override_global("CONFIG", &config, true)
@@ -106,6 +111,8 @@ pub fn load(config: &Config, capacity: Capacity, btf: Option<&Btf>) -> Result<Eb
         .map_max_entries("NOTES", notes(&config, places))
         .map_max_entries("OWN_WORDS", notes(&config, capacity.threads))
         .map_max_entries("SAMPLES", capacity.ring_bytes)
+        .map_max_entries("GO_WAITS", if goroutines { GOROUTINES } else { 1 })
+        .map_max_entries("GO_ENDED", if goroutines { PROCESSES } else { 1 })
         .load(OBJECT)
 }
 

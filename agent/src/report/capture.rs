@@ -18,7 +18,8 @@ use holdup_abi::{
 use super::{
     budget::Budget,
     engine::Engine,
-    explain, goroutines,
+    explain,
+    goroutines::{self, parked::Parked},
     holder::{self, Around, history::History, looks},
     holds::Measured,
     lock::{self, Assembled, Sources, Word},
@@ -142,10 +143,19 @@ pub fn build(
     // Ages are those of this moment, not of the end of the work below.
     let now_ns = monotonic_ns();
     engine.look_again(&waiters);
+    // Those of processes that are gone are accounted now.
+    plane.goroutines()?;
+    let mut parked = Parked {
+        watched_since_ns: plane.goroutines_since_ns(),
+        now_ns,
+        ..Parked::default()
+    };
+    engine.meet_goroutines(plane);
     let go = goroutines::recognise(&engine.processes.spaces(), engine);
     let mut without_stack = waiter::unwind(&mut waiters, &mut engine.symbols, &Budget::default());
     without_stack += drop_torn(plane, &mut waiters);
-    let words = words(plane, engine, waiters)?;
+    let mut words = words(plane, engine, waiters)?;
+    parked.take(&mut words);
     let mut assembled = lock::assemble(
         words,
         &mut Sources {
@@ -158,8 +168,11 @@ pub fn build(
         },
     );
     let mut causes = causes(&mut assembled, plane, engine, now_ns);
-    let mut goroutines = goroutines::look(go, engine);
-    assembled.locks.append(&mut goroutines.locks);
+    let mut goroutines = goroutines::look(go, engine, &mut parked, &mut || {
+        plane.goroutines().unwrap_or_default()
+    });
+    let ranks = std::mem::take(&mut assembled.ranks);
+    goroutines.merge(&mut assembled.locks, ranks);
     goroutines.rank(&mut causes);
     let mut loss = plane.losses()?;
     loss.extend(engine.losses());
@@ -177,6 +190,7 @@ pub fn build(
         root_blockers: causes.root_blockers,
         deadlocks: causes.deadlocks,
         go: goroutines.go,
+        entry: None,
     })
 }
 

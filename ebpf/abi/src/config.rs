@@ -51,8 +51,8 @@ pub struct Config {
     pub waiters_threshold: u32,
     /// 1: probes on contended entry points say which lock a wait is for.
     pub slow: u32,
-    /// 0.
-    pub padding: u32,
+    /// 1: goroutines are watched.
+    pub goroutines: u32,
 }
 
 /// Marks a field that the running kernel does not have.

@@ -11,6 +11,7 @@ pub mod config;
 pub mod counter;
 pub mod entry;
 pub mod futex;
+pub mod golang;
 pub mod hold;
 pub mod lock;
 pub mod record;

@@ -4,6 +4,7 @@ use crate::{
     census::Task,
     config::Config,
     entry,
+    golang::{Goroutine, Wait},
     hold::{BesideKey, Holds, Tally},
     lock::{Lock, LockKey},
     slow::Note,
@@ -20,6 +21,6 @@ macro_rules! pod {
 }
 
 pod!(
-    BesideKey, Task, Config, Holds, Lock, LockKey, Note, Tally, Thread
+    BesideKey, Task, Config, Goroutine, Holds, Lock, LockKey, Note, Tally, Thread, Wait
 );
 pod!(entry::Edge, entry::EdgeKey, entry::Lock, entry::Thread);

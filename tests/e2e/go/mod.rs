@@ -1,7 +1,9 @@
 //! Goroutines: what the programs know of themselves, and what holdup sees from outside.
 
+mod agent;
 mod chains;
 mod churn;
+mod durations;
 mod kinds;
 mod layout;
 mod pileup;

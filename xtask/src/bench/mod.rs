@@ -3,6 +3,8 @@
 mod agent;
 mod empty;
 mod explain;
+mod golang;
+mod goroutines;
 mod observer;
 mod report;
 mod uprobes;
@@ -34,8 +36,8 @@ pub struct Args {
     #[arg(long, default_value_t = 500)]
     milliseconds: u64,
     /// Only observers whose name contains one of these, besides the untraced run and the empty programs; `explain` is the
-    /// explanation of many waiters, `agent` what `holdup agent` costs and how fast it is, `uprobes` what those cost on every
-    /// lock
+    /// explanation of many waiters, `agent` what `holdup agent` costs and how fast it is, `golang` what `--probe go` costs,
+    /// `go` what looking at goroutines costs, `uprobes` what those cost on every lock
     #[arg(long)]
     only: Vec<String>,
     /// Measure this agent, which is built already, instead of building an optimised one
@@ -97,6 +99,20 @@ pub fn run(args: &Args) -> Result<()> {
         None
     };
 
+    let parked = if args.only.is_empty() || args.only.iter().any(|only| only == "golang") {
+        ui::step("goroutines");
+        Some(golang::measure(&agent, args.rounds, args.milliseconds)?)
+    } else {
+        None
+    };
+
+    let goroutines = if args.only.is_empty() || args.only.iter().any(|only| only == "go") {
+        ui::step("goroutines");
+        Some(goroutines::measure(&agent, args.rounds)?)
+    } else {
+        None
+    };
+
     ui::line(format_args!("{}\n\n{}", machine(), runs.markdown()));
     if let Some(explained) = &explained {
         ui::line(explained.markdown());
@@ -106,6 +122,12 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if let Some(probed) = &probed {
         ui::line(probed.markdown());
+    }
+    if let Some(parked) = &parked {
+        ui::line(parked.markdown());
+    }
+    if let Some(goroutines) = &goroutines {
+        ui::line(goroutines.markdown());
     }
     if load_before > BUSY {
         ui::line(format_args!(
@@ -123,6 +145,8 @@ pub fn run(args: &Args) -> Result<()> {
         "explain": explained.as_ref().map(explain::Runs::json),
         "agent": watched.as_ref().map(agent::Results::json),
         "uprobes": probed.as_ref().map(uprobes::Runs::json),
+        "golang": parked.as_ref().map(golang::Runs::json),
+        "goroutines": goroutines.as_ref().map(goroutines::Results::json),
     });
     keep(args, &runs, more)?;
     let is_ours = |row: &usize| OBSERVERS.get(*row).is_some_and(Observer::is_agent);

@@ -5,20 +5,29 @@
 mod chain;
 mod frames;
 mod groups;
+pub mod live;
 mod locks;
+pub mod one;
+pub mod parked;
 mod wait;
 
 use std::{
     cmp::Reverse,
+    collections::BTreeSet,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use self::{locks::Waited, wait::Waits};
+use self::{
+    locks::{Looked, Waited},
+    parked::Parked,
+    wait::Waits,
+};
 use super::engine::Engine;
 use crate::{
     explain::graph::{self, Explained},
+    ingest::goroutines,
     model::{
         GoProcess, Lock,
         explanation::{Deadlock, RootBlocker},
@@ -38,6 +47,8 @@ pub struct Found {
     pub go: Vec<GoProcess>,
     /// Locks that their goroutines wait for.
     pub locks: Vec<Lock>,
+    /// All time waited for each of them, as far as it was measured, in nanoseconds.
+    pub ranks: Vec<u128>,
     /// What they wait behind.
     pub root_blockers: Vec<RootBlocker>,
     /// Those that wait for each other.
@@ -45,6 +56,22 @@ pub struct Found {
 }
 
 impl Found {
+    /// Puts the locks among those of threads, which are ranked likewise: most time waited first.
+    pub fn merge(&mut self, locks: &mut Vec<Lock>, ranks: Vec<u128>) {
+        let goroutines = self.ranks.drain(..).zip(self.locks.drain(..));
+        let mut all: Vec<(u128, Lock)> = ranks.into_iter().zip(locks.drain(..)).collect();
+        all.extend(goroutines);
+        all.sort_by_key(|(rank, _)| Reverse(*rank));
+        locks.extend(all.into_iter().map(|(_, lock)| lock));
+    }
+
+    fn add(&mut self, locks: Vec<Waited>) {
+        for Waited { lock, rank, .. } in locks {
+            self.locks.push(lock);
+            self.ranks.push(rank);
+        }
+    }
+
     /// Puts what goroutines wait behind among what threads do: those that hold most up come first.
     pub fn rank(&mut self, causes: &mut Explained) {
         let roots = &mut causes.root_blockers;
@@ -83,24 +110,44 @@ pub fn recognise(spaces: &[Space], engine: &mut Engine) -> Vec<Recognised> {
     recognised
 }
 
-/// Looks at the goroutines of processes that were recognised.
+/// Looks at the goroutines of processes that were recognised, and at what was measured of those that are gone. `waits`
+/// reads which waits are on record now.
 ///
 /// # Cost
 /// See [`Census::take`].
 #[must_use]
-pub fn look(recognised: Vec<Recognised>, engine: &mut Engine) -> Found {
+pub fn look(
+    recognised: Vec<Recognised>,
+    engine: &mut Engine,
+    measured: &mut Parked,
+    waits: &mut dyn FnMut() -> goroutines::Waits,
+) -> Found {
     let mut found = Found::default();
     let began = Instant::now();
+    let mut gone: BTreeSet<Space> = measured.semaphores.keys().copied().collect();
     for (space, program) in recognised {
         let options = Options {
             time: time_left(began, engine),
             ..Options::default()
         };
-        let looked =
-            program.and_then(|program| process(space, program, options, engine, &mut found));
-        if let Err(error) = looked {
-            found.go.push(unreadable(space.pid, &error));
+        let looked = program.and_then(|program| {
+            process(space, program, options, engine, measured, waits, &mut found)
+        });
+        match looked {
+            Ok(()) => {
+                gone.remove(&space);
+            }
+            Err(error) => found.go.push(unreadable(space.pid, &error)),
         }
+    }
+    for space in gone {
+        let looked = Looked {
+            census: None,
+            ages: &Ages::default(),
+            measured,
+            space,
+        };
+        found.add(locks::of(looked, &mut Waits::default(), engine));
     }
     found
 }
@@ -134,23 +181,33 @@ fn process(
     program: Arc<Program>,
     options: Options,
     engine: &mut Engine,
+    measured: &mut Parked,
+    waits: &mut dyn FnMut() -> goroutines::Waits,
     found: &mut Found,
 ) -> Result<(), Error> {
     let census = Census::take(program, options)?;
     let mut ages = Ages::default();
     ages.note(&census);
-    let waits = Waits::of(&census);
-    found.go.push(groups::of(&census, &waits, &ages));
-    let mut locks = locks::of(&census, &waits, &ages, space, engine);
-    let mut explained = graph::explain(&chain::facts(&census, &mut locks));
-    found.locks.extend(locks.into_iter().map(|waited: Waited| {
-        let lock = waited.lock;
-        let explanation = explained.locks.remove(&(lock.name(), lock.kind));
-        Lock {
-            explanation,
-            ..lock
-        }
-    }));
+    // Not earlier: who has been in the same wait since before the census is in it still.
+    measured.waits = waits();
+    ages.learn(&census, |goroutine| measured.since_ns(space, goroutine));
+    let mut awaited = Waits::of(&census);
+    let looked = Looked {
+        census: Some(&census),
+        ages: &ages,
+        measured,
+        space,
+    };
+    let mut locks = locks::of(looked, &mut awaited, engine);
+    found.go.push(groups::of(&census, &awaited, &ages));
+    // Most waiters come first; of the others there is nothing to explain.
+    let waited_for = locks.partition_point(|waited| !waited.waiters.is_empty());
+    let waited_for = locks.get_mut(..waited_for).unwrap_or_default();
+    let mut explained = graph::explain(&chain::facts(&census, waited_for));
+    for Waited { lock, .. } in waited_for {
+        lock.explanation = explained.locks.remove(&(lock.name(), lock.kind));
+    }
+    found.add(locks);
     found.root_blockers.append(&mut explained.root_blockers);
     found.deadlocks.append(&mut explained.deadlocks);
     Ok(())

@@ -22,8 +22,19 @@ pub struct Awaited {
     pub of: &'static str,
 }
 
+impl Awaited {
+    /// What has this semaphore.
+    pub fn at(semaphore: u64, operation: Operation) -> Option<Self> {
+        Some(Self {
+            address: semaphore.checked_sub(operation.offset)?,
+            kind: operation.kind,
+            of: operation.of,
+        })
+    }
+}
+
 /// Tells what goroutines wait for.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Waits {
     /// What those want who wait for a semaphore, by its address: told by those whose stacks are known.
     operations: HashMap<u64, Operation>,
@@ -44,6 +55,12 @@ impl Waits {
         Self { operations }
     }
 
+    /// Takes what is known of a semaphore otherwise, unless somebody who waits for it told; returns what it is part of.
+    pub fn learn(&mut self, semaphore: u64, tell: impl FnOnce() -> Operation) -> Option<Awaited> {
+        let operation = self.operations.entry(semaphore).or_insert_with(tell);
+        Awaited::at(semaphore, *operation)
+    }
+
     /// The lock, `WaitGroup` or condition variable that a goroutine waits for.
     #[must_use]
     pub fn awaited(&self, census: &Census, goroutine: &Goroutine) -> Option<Awaited> {
@@ -54,11 +71,7 @@ impl Waits {
                 let operation = own
                     .or_else(others)
                     .unwrap_or_else(|| operation::of(&[], census.reason(goroutine)));
-                Some(Awaited {
-                    address: semaphore.checked_sub(operation.offset)?,
-                    kind: operation.kind,
-                    of: operation.of,
-                })
+                Awaited::at(semaphore, operation)
             }
             Target::Cond(address) => Some(Awaited {
                 address,

@@ -396,6 +396,7 @@ impl Walk<'_> {
         let asleep = (self.asleep)();
         let Assembled {
             locks,
+            ranks: _,
             threads,
             places,
             parked: _,    // told of watched processes only

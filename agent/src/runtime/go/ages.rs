@@ -40,6 +40,17 @@ impl Ages {
             .collect();
     }
 
+    /// Takes what else is known of those that wait now: since when on the monotonic clock, where `since` tells.
+    pub fn learn(&mut self, census: &Census, since: impl Fn(&Goroutine) -> Option<u64>) {
+        for goroutine in &census.goroutines {
+            if let (Some(first), Some(since)) =
+                (self.first_seen.get_mut(&wait(goroutine)), since(goroutine))
+            {
+                *first = since.min(*first);
+            }
+        }
+    }
+
     /// For how long at least a goroutine waits, in nanoseconds, at the time of `census`; `None` when it does not wait, or
     /// was not seen waiting before.
     #[must_use]

@@ -250,7 +250,7 @@ impl Taker<'_> {
     /// Reads all records, and keeps those of the program's own goroutines.
     fn records(&mut self) -> Result<(), Error> {
         let gone = || std::io::Error::from(std::io::ErrorKind::NotFound);
-        let all = check::addresses(self.memory, &self.program.globals, MAX_GOROUTINES);
+        let all = check::addresses(self.memory, self.program.globals.allgs, MAX_GOROUTINES);
         let mut system: HashMap<u64, bool> = HashMap::new();
         for addresses in all.ok_or_else(gone)?.chunks(BATCH) {
             if Instant::now() >= self.deadline {
@@ -369,17 +369,23 @@ impl Taker<'_> {
         stacks.sort_unstable_by_key(|(_, index)| *index);
         stacks
             .into_iter()
-            .map(|((addresses, reason), _)| self.named(&addresses, reason))
+            .map(|((addresses, reason), _)| {
+                Stack::of(self.program, self.memory, &addresses, reason)
+            })
             .collect()
     }
+}
 
-    fn named(&self, addresses: &[u64], reason: u8) -> Stack {
-        let table = &self.program.table;
+impl Stack {
+    /// Names the addresses of a stack whose owner waits for this reason.
+    #[must_use]
+    pub fn of(program: &Program, memory: &Process, addresses: &[u64], reason: u8) -> Self {
+        let table = &program.table;
         let frames: Vec<(u64, Named)> = addresses
             .iter()
             .filter_map(|address| Some((*address, table.find(*address)?)))
             .flat_map(|(address, function)| {
-                let frames = table.frames(function, address, self.memory);
+                let frames = table.frames(function, address, memory);
                 frames.into_iter().map(move |frame| (address, frame))
             })
             .filter(|(_, frame)| !frame.is_wrapper)
@@ -389,9 +395,9 @@ impl Taker<'_> {
             .take(16)
             .map(|(_, frame)| frame.clone())
             .collect();
-        let reasons = &self.program.globals.reasons;
+        let reasons = &program.globals.reasons;
         let reason = reasons.get(usize::from(reason)).map_or("", String::as_str);
-        Stack {
+        Self {
             operation: operation::of(&names, reason),
             frames,
         }
@@ -447,7 +453,7 @@ impl Searcher<'_> {
 }
 
 /// Whether a goroutine that began there is the runtime's own: `runtime.NumGoroutine` does not count it.
-fn is_system(program: &Program, startpc: u64) -> bool {
+pub(super) fn is_system(program: &Program, startpc: u64) -> bool {
     let function = program.table.find(startpc);
     let name = function.and_then(|function| program.table.name(function));
     name.is_some_and(|name| name.starts_with(SYSTEM) && !USERS.contains(&name.as_str()))

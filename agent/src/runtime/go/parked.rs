@@ -143,6 +143,8 @@ mod tests {
             startpc: 0,
             waiting: 0,
             m: 0,
+            stops: 0,
+            mutex_since_ns: 0,
         }
     }
 

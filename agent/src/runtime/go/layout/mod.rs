@@ -67,6 +67,8 @@ layout! {
         gopc = "runtime.g gopc",
         startpc = "runtime.g startpc",
         waiting = "runtime.g waiting",
+        tracking_seq = "runtime.g trackingSeq",
+        tracking_stamp = "runtime.g trackingStamp|runtime.g runnableStamp",
     }
     m: M {
         procid = "runtime.m procid",

@@ -25,6 +25,8 @@ pub const TABLE: &[Layout] = &[
             gopc: 296,
             startpc: 312,
             waiting: 328,
+            tracking_seq: 189,
+            tracking_stamp: 192,
         },
         m: M {
             procid: 72,
@@ -100,6 +102,8 @@ pub const TABLE: &[Layout] = &[
             gopc: 280,
             startpc: 296,
             waiting: 312,
+            tracking_seq: 188,
+            tracking_stamp: 192,
         },
         m: M {
             procid: 72,
@@ -175,6 +179,8 @@ pub const TABLE: &[Layout] = &[
             gopc: 280,
             startpc: 296,
             waiting: 312,
+            tracking_seq: 191,
+            tracking_stamp: 192,
         },
         m: M {
             procid: 72,
@@ -250,6 +256,8 @@ pub const TABLE: &[Layout] = &[
             gopc: 288,
             startpc: 304,
             waiting: 320,
+            tracking_seq: 199,
+            tracking_stamp: 200,
         },
         m: M {
             procid: 72,
@@ -325,6 +333,8 @@ pub const TABLE: &[Layout] = &[
             gopc: 288,
             startpc: 304,
             waiting: 320,
+            tracking_seq: 199,
+            tracking_stamp: 200,
         },
         m: M {
             procid: 72,
@@ -400,6 +410,8 @@ pub const TABLE: &[Layout] = &[
             gopc: 280,
             startpc: 296,
             waiting: 312,
+            tracking_seq: 191,
+            tracking_stamp: 192,
         },
         m: M {
             procid: 64,
@@ -475,6 +487,8 @@ pub const TABLE: &[Layout] = &[
             gopc: 288,
             startpc: 304,
             waiting: 320,
+            tracking_seq: 191,
+            tracking_stamp: 192,
         },
         m: M {
             procid: 64,
@@ -550,6 +564,8 @@ pub const TABLE: &[Layout] = &[
             gopc: 288,
             startpc: 304,
             waiting: 320,
+            tracking_seq: 191,
+            tracking_stamp: 192,
         },
         m: M {
             procid: 64,
