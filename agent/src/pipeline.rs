@@ -2,13 +2,15 @@
 
 mod goroutines;
 mod overhead;
+mod slow;
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     future::Future,
     io,
     os::fd::{AsFd as _, OwnedFd},
+    path::Path,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -22,15 +24,28 @@ use tokio::{
 };
 
 pub use self::overhead::Tell;
-use self::{goroutines::Goroutines, overhead::Overhead};
+use self::{goroutines::Goroutines, overhead::Overhead, slow::Slow};
 use crate::{
     ingest::{
         census,
+        clock::monotonic_ns,
+        entry::{self, EntryData},
         plane::{Plane, PlaneError},
     },
     model::{Capture, Snapshot, plan::PlanEntry, plan::Status},
-    probe::{config, feature::Features, object::Capacity, plan::Wanted, uprobe::asked::Probes},
-    report::{self, budget::Budget, capture, engine::Engine, snapshot::Seen},
+    probe::{
+        config,
+        entry::Entry,
+        feature::Features,
+        object::{self, Capacity},
+        plan::Wanted,
+        uprobe::asked::Probes,
+    },
+    proc::memory::Copied,
+    report::{
+        self, budget::Budget, capture, engine::Engine, goroutines::ageing::Ageing, snapshot::Seen,
+    },
+    symbol::Space,
 };
 
 /// How often the ring buffer is looked at even when the kernel does not call.
@@ -114,13 +129,19 @@ pub struct Progress {
 )]
 pub struct Recording {
     plane: Plane,
+    slow: Option<Slow>,
     engine: Engine,
+    /// Whose calls of lock functions are followed, if asked for.
+    entry: Option<Entry>,
+    capacity: Capacity,
     goroutines: Option<Goroutines>,
     overhead: Option<Overhead>,
     /// The kernel side adds processes to the set of targets.
     targets_grow: bool,
     started: Instant,
     started_at: SystemTime,
+    /// Looks at goroutines.
+    ageing: Option<Ageing>,
 }
 
 impl Recording {
@@ -134,18 +155,24 @@ impl Recording {
             follow_forks: config.follow_forks == 1,
             uprobes: options.probes.any(),
         };
-        let mut plane = Plane::attach(
-            &config,
-            options.capacity,
-            features,
-            wanted,
-            options.watch.pids(),
-        )?;
+        let capacity = Capacity {
+            entry: options.probes.entry,
+            ..options.capacity
+        };
+        let pids = options.watch.pids();
+        let mut plane = Plane::attach(&config, capacity, features, wanted, pids)?;
         let mut overhead = Overhead::start(
             &mut plane,
             options.probes.max_overhead_percent,
             options.tell,
         );
+        let mut entry = None;
+        if options.probes.entry {
+            let mut new = Entry::new(&mut plane, &options.probes)?;
+            pids.iter().for_each(|&pid| new.look(&mut plane, pid));
+            entry = Some(new);
+        }
+        let slow = Slow::start(features, options, &mut plane);
         let mut engine = Engine::sampling(config.sample_interval_ns);
         let mut goroutines = options.probes.go.then(|| Goroutines::of(&options.watch));
         if let Some(goroutines) = &mut goroutines {
@@ -162,15 +189,73 @@ impl Recording {
         if options.sample_interval.is_some() {
             engine.first_look(&mut capture::waiters(&mut plane)?);
         }
+        let mut spaces = engine.processes.spaces();
+        let unmet = options
+            .watch
+            .pids()
+            .iter()
+            .map(|&pid| Space { pid, generation: 0 });
+        let unmet: Vec<Space> = unmet
+            .filter(|space| !spaces.iter().any(|met| met.pid == space.pid))
+            .collect();
+        spaces.extend(unmet);
+        let ageing = Ageing::start(spaces, engine.live.take_ages());
         Ok(Self {
             plane,
+            slow,
             engine,
+            ageing,
+            entry,
+            capacity,
             goroutines,
             overhead,
             targets_grow: config.follow_forks == 1,
             started,
             started_at,
         })
+    }
+
+    /// The watched process `pid` is about to execute `program`: what that will load is probed at once, where it matters.
+    pub fn expect(&mut self, pid: u32, program: &Path) {
+        let Self {
+            plane, entry, slow, ..
+        } = self;
+        let library_path = std::env::var_os("LD_LIBRARY_PATH");
+        if let Some(entry) = entry {
+            entry.expect(plane, pid, program, library_path.as_deref());
+        }
+        if let Some(slow) = slow {
+            slow.expect(plane, pid, program, library_path.as_deref());
+        }
+    }
+
+    /// Calls of lock functions until now; `None` when they were not asked for.
+    ///
+    /// # Errors
+    /// A table cannot be read.
+    pub fn entry_data(&mut self) -> Result<Option<EntryData>, PlaneError> {
+        if self.entry.is_none() {
+            return Ok(None);
+        }
+        self.drain(LAST_TURN);
+        let Engine { entry, symbols, .. } = &mut self.engine;
+        let slots = object::entry_locks(self.capacity) as usize;
+        let mut unwind = |space, regs, memory: &Copied<'_>| symbols.unwind(space, regs, memory);
+        entry::read(self.plane.object(), slots, entry, &mut unwind).map(Some)
+    }
+
+    /// Every probe with its fate, as of now.
+    #[must_use]
+    pub fn plan(&self) -> &[PlanEntry] {
+        self.plane.plan()
+    }
+
+    /// What the kernel side has lost so far, by name.
+    ///
+    /// # Errors
+    /// A table cannot be read.
+    pub fn losses(&self) -> Result<BTreeMap<String, u64>, PlaneError> {
+        self.plane.losses()
     }
 
     /// Takes in samples until `until` is ready; calls `progress` now and then, with a function that adds up what there
@@ -197,6 +282,7 @@ impl Recording {
                 () = &mut until => break,
                 _ = ticks.tick() => {
                     progress(&|| self.progress());
+                    self.follow()?;
                     if let Some(goroutines) = &mut self.goroutines {
                         goroutines.look(&mut self.plane, &mut self.engine);
                         goroutines.look_back(&mut self.engine);
@@ -204,7 +290,8 @@ impl Recording {
                     if let Some(overhead) = &mut self.overhead {
                         overhead.look(&mut self.plane);
                     }
-                    turns = turns.wrapping_add(1);
+                    turns = turns.saturating_add(1);
+                    self.look_for_files(turns);
                     if turns.is_multiple_of(TICKS_PER_PRUNING) {
                         self.prune()?;
                         if self.goroutines.is_some() {
@@ -229,6 +316,30 @@ impl Recording {
             if Instant::now() >= deadline {
                 break;
             }
+        }
+    }
+
+    /// Probes what the followed processes have loaded meanwhile, and processes that have joined them.
+    fn follow(&mut self) -> io::Result<()> {
+        let Self { plane, entry, .. } = self;
+        if let Some(entry) = entry {
+            let more = if self.targets_grow {
+                plane.targets().map_err(io::Error::other)?
+            } else {
+                Vec::new()
+            };
+            let proc = crate::proc::process::Proc::default();
+            entry.look_again(plane, &more, |pid| proc.exists(pid));
+        }
+        Ok(())
+    }
+
+    /// Often at first: a program that was just started is still loading its libraries.
+    fn look_for_files(&mut self, turn: u32) {
+        if let Some(slow) = &mut self.slow
+            && (turn < TICKS_PER_PRUNING || turn.is_multiple_of(TICKS_PER_PRUNING))
+        {
+            slow.look(&mut self.plane);
         }
     }
 
@@ -262,11 +373,23 @@ impl Recording {
     /// A table cannot be read.
     pub fn finish(&mut self) -> Result<Capture, PlaneError> {
         let duration = self.started.elapsed();
+        self.engine.goroutines = self.ageing.take().map(Ageing::finish).unwrap_or_default();
+        let mut price = None;
+        for entry in self.slow.iter().flat_map(Slow::plan) {
+            self.plane.add_to_plan(entry);
+        }
         if let Some(overhead) = &mut self.overhead {
             overhead.look(&mut self.plane);
             overhead.tell_plan(&mut self.plane);
+            price = Some(overhead.spent().into());
         }
-        capture::build(&mut self.plane, &mut self.engine, self.started_at, duration)
+        let entry = self.entry_data()?.map(|data| (data, monotonic_ns()));
+        let Self { plane, engine, .. } = self;
+        let mut capture = capture::build(plane, engine, self.started_at, duration)?;
+        if let Some((data, now_ns)) = entry {
+            report::entry::add(&mut capture, &data, engine, price, now_ns);
+        }
+        Ok(capture)
     }
 }
 
@@ -298,7 +421,7 @@ pub fn try_out(features: &Features, capacity: Capacity) -> Result<Plane, PlaneEr
         features,
         Wanted {
             follow_forks: true,
-            ..Wanted::default()
+            uprobes: true,
         },
         &[],
     )
@@ -311,6 +434,8 @@ pub struct SnapshotOptions {
     pub stacks: bool,
     /// Threads beyond which the stacks of a sample are read; all threads are counted in any case.
     pub ceiling: Option<usize>,
+    /// Whether to look at goroutines.
+    pub goroutines: bool,
     /// When to come to an end with what there is by then.
     pub deadline: Option<Instant>,
 }
@@ -322,6 +447,7 @@ impl SnapshotOptions {
         Self {
             stacks,
             ceiling: None,
+            goroutines: true,
             deadline: None,
         }
     }
@@ -333,6 +459,7 @@ impl SnapshotOptions {
             _ => Budget::default(),
         };
         Budget {
+            goroutines: self.goroutines,
             deadline: self.deadline,
             ..budget
         }
@@ -448,6 +575,7 @@ fn proc_census(watch: &Watch) -> (Vec<Task>, Option<io::Error>) {
 fn configure(features: &Features, options: &Options) -> Config {
     let mut config = config::base(features, options.sample_interval);
     config.measure_holds = 1;
+    config.slow = (options.probes.slow && slow::is_possible(features)).into();
     config.goroutines = options.probes.go.into();
     match &options.watch {
         Watch::All => config.target_mode = TARGET_ALL,

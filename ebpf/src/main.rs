@@ -9,15 +9,18 @@
 
 mod blame;
 mod count;
+mod entry;
 mod filter;
 mod golang;
 mod hold;
 mod lock;
 mod maps;
 mod probe;
+mod probed;
 mod regs;
 mod sample;
 mod settle;
+mod slow;
 mod task;
 mod tell;
 mod thread;

@@ -6,11 +6,12 @@ use aya_ebpf::{
 };
 use holdup_abi::{
     config::{CONTROL_COUNT, Config, MAX_TARGETS},
-    counter,
+    counter, entry,
     golang::{Goroutine, Wait},
     hold::{BesideKey, Holds, Tally},
     lock::{Lock, LockKey},
     record::WaitSample,
+    slow::Note,
     thread::Thread,
 };
 
@@ -59,8 +60,8 @@ pub static CONFIG: Config = Config {
     thread_mask: 0,
     measure_holds: 0,
     waiters_threshold: 0,
+    slow: 0,
     goroutines: 0,
-    padding: 0,
 };
 
 /// Reads one field of [`CONFIG`].
@@ -137,6 +138,40 @@ pub static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(MAX_TARGETS, 0
 /// What the agent tells the task iterator before a run: see [`holdup_abi::config::CONTROL_ADOPT`] and the following.
 #[map]
 pub static CONTROL: Array<u64> = Array::with_max_entries(CONTROL_COUNT, 0);
+
+/// Lock of `--probe entry` -> slot in [`ENTRY_LOCKS`]. 16,384 x 24 B (+ overhead) if asked for. Full: the call is not
+/// accounted, `entry_locks_full` grows.
+#[map]
+pub static ENTRY_SLOTS: HashMap<LockKey, u32> = HashMap::with_max_entries(16_384, 0);
+
+/// Statistics by slot. 16,384 x 760 B if asked for, mapped into the agent.
+#[map]
+pub static ENTRY_LOCKS: Array<entry::Lock> = Array::with_max_entries(16_384, MMAPABLE);
+
+/// Slots nobody uses, filled by the agent. Empty: see [`ENTRY_SLOTS`].
+#[map]
+pub static ENTRY_FREE: Queue<u32> = Queue::with_max_entries(16_384, 0);
+
+/// Thread id -> locks that it holds or asks for, each with a piece of stack. 4,096 x 4.8 KiB if asked for. Full: the call
+/// is not accounted, `entry_threads_full` grows.
+#[map]
+pub static ENTRY_THREADS: HashMap<u32, entry::Thread> = HashMap::with_max_entries(4_096, 0);
+
+/// Pairs of locks, with the set of locks held. 32,768 x 48 B (+ overhead) if asked for. Full: the pair is not noted,
+/// `entry_edges_full` grows.
+#[map]
+pub static ENTRY_EDGES: HashMap<entry::EdgeKey, entry::Edge> = HashMap::with_max_entries(32_768, 0);
+
+/// What threads are about to wait for, by the index of their place in [`THREADS`]. 65,536 x 56 B with `--probe slow`, else
+/// one element.
+#[map]
+pub static NOTES: Array<Note> = Array::with_max_entries(65_536, 0);
+
+/// Futex word of a thread that sleeps on a word of its own -> address that its lock's statistics are kept under. 65,536 x
+/// 24 B (+ about 48 B of hash overhead) with `--probe slow`, else one element. Full: wakes of that thread are not
+/// accounted, `wakes_lost` grows.
+#[map]
+pub static OWN_WORDS: HashMap<LockKey, u64> = HashMap::with_max_entries(65_536, 0);
 
 /// Parked goroutine -> its wait. 262,144 x 56 B (+ about 48 B of hash overhead). Full: the wait is not accounted,
 /// `go_waits_full` grows.

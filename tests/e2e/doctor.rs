@@ -21,6 +21,12 @@ fn json_has_the_plan_with_reasons() -> Result<()> {
             "{probe}"
         );
     }
+    let uprobes = doctor["uprobes"]["ns_per_hit"]
+        .as_object()
+        .context("no prices")?;
+    for name in ["emulated", "single-stepped", "at a return"] {
+        ensure!(uprobes[name].as_u64() > Some(10), "{name}: {uprobes:?}");
+    }
     Ok(())
 }
 

@@ -29,6 +29,7 @@ pub struct Child {
     status: Arc<OnceLock<io::Result<ExitStatus>>>,
     ended: oneshot::Receiver<()>,
     name: String,
+    program: PathBuf,
 }
 
 /// How the program ended, once it has.
@@ -116,7 +117,14 @@ impl Child {
             status,
             ended,
             name,
+            program: path,
         })
+    }
+
+    /// Path of the program that it will execute.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Process id.

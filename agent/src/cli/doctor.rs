@@ -1,6 +1,6 @@
 //! `holdup doctor`: what this kernel and these privileges allow, found by attaching for a moment.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Serialize;
 
@@ -15,7 +15,10 @@ use crate::{
     ingest::{cost::MapCost, plane::Plane},
     model::plan::{PlanEntry, Status},
     pipeline,
-    probe::feature::{self, Features},
+    probe::{
+        feature::{self, Features},
+        uprobe::price,
+    },
 };
 
 /// `holdup.doctor/v1`.
@@ -27,10 +30,20 @@ struct Diagnosis {
     capabilities: Vec<Capability>,
     features: Vec<Feature>,
     plan: Vec<PlanEntry>,
+    /// What `--probe` has to reckon with; null when nothing could be attached.
+    uprobes: Option<Uprobes>,
     maps: Vec<MapCost>,
     maps_memory_bytes: u64,
     /// Why nothing could be attached; null when it could.
     problem: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Uprobes {
+    /// How they are attached, or why they cannot be.
+    way: String,
+    /// Measured cost of one hit in nanoseconds, by what is probed.
+    ns_per_hit: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -98,12 +111,15 @@ pub fn run(config: &DoctorConfig) -> Result<Exit, Error> {
 fn diagnose(config: &DoctorConfig) -> Result<Diagnosis, Error> {
     let features = Features::detect();
     let held = feature::effective_capabilities().map_err(Error::failed)?;
-    let (plan, maps, problem) = match watch::check_namespace(&features) {
-        Err(error) => (Vec::new(), Vec::new(), Some(error)),
-        Ok(()) => match pipeline::try_out(&features, record::capacity(&config.limits)) {
-            Ok(plane) => (plane.plan().to_vec(), Plane::maps(&plane), None),
-            Err(error) => (Vec::new(), Vec::new(), Some(watch::plane_error(error))),
-        },
+    let attached = watch::check_namespace(&features).and_then(|()| {
+        pipeline::try_out(&features, record::capacity(&config.limits)).map_err(watch::plane_error)
+    });
+    let (plan, uprobes, maps, problem) = match attached {
+        Ok(mut plane) => {
+            let uprobes = uprobes(&mut plane);
+            (plane.plan().to_vec(), uprobes, plane.maps(), None)
+        }
+        Err(error) => (Vec::new(), None, Vec::new(), Some(error)),
     };
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     Ok(Diagnosis {
@@ -121,11 +137,30 @@ fn diagnose(config: &DoctorConfig) -> Result<Diagnosis, Error> {
         features: describe(&features),
         maps_memory_bytes: maps.iter().map(|map| map.memory_bytes).sum(),
         plan,
+        uprobes,
         maps,
         problem: problem.map(|error| match error.hint {
             Some(hint) => format!("{}; {hint}", error.message),
             None => error.message,
         }),
+    })
+}
+
+fn uprobes(plane: &mut Plane) -> Option<Uprobes> {
+    let (uprobes, ebpf) = plane.uprobes()?;
+    Some(match price::measure(ebpf, uprobes) {
+        Ok(prices) => Uprobes {
+            way: prices.way.to_string(),
+            ns_per_hit: price::NAMES
+                .into_iter()
+                .zip(prices.ns)
+                .filter_map(|(name, ns)| Some((name, ns?.round() as u64)))
+                .collect(),
+        },
+        Err(error) => Uprobes {
+            way: format!("none: {error}"),
+            ns_per_hit: BTreeMap::new(),
+        },
     })
 }
 
@@ -178,6 +213,7 @@ fn text(diagnosis: &Diagnosis) -> String {
         capabilities,
         features,
         plan,
+        uprobes,
         maps,
         maps_memory_bytes,
         problem,
@@ -225,6 +261,12 @@ fn text(diagnosis: &Diagnosis) -> String {
             Status::Unavailable => "no",
         };
         line(format_args!("  {status:<4}{probe:<36}{reason}"));
+    }
+    if let Some(Uprobes { way, ns_per_hit }) = uprobes {
+        line(format_args!("\nCost of a hit of a uprobe ({way})"));
+        for (name, ns) in ns_per_hit {
+            line(format_args!("  {:>7.2} us  {name}", *ns as f64 / 1000.0));
+        }
     }
     if !maps.is_empty() {
         line(format_args!(

@@ -56,6 +56,9 @@ pub fn run(config: &RecordConfig) -> Result<Exit, Error> {
         },
     };
     let mut recording = Recording::start(&features, &options).map_err(watch::plane_error)?;
+    if let Some(child) = &child {
+        recording.expect(child.pid(), child.program());
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -80,6 +83,7 @@ pub const fn capacity(limits: &Limits) -> Capacity {
         locks: max_locks,
         threads: max_threads,
         ring_bytes,
+        entry: false,
     }
 }
 

@@ -33,6 +33,7 @@ use crate::{
         feature::Features,
         object::{self, Capacity},
         plan::Wanted,
+        table,
         uprobe::{self, Links, Site, Uprobes},
     },
 };
@@ -93,7 +94,10 @@ impl Plane {
     ) -> Result<Self, PlaneError> {
         let btf = Btf::from_sys_fs().ok();
         let mut ebpf = attach::load(config, capacity, btf.as_ref())?;
-        fill_slots(&mut ebpf, capacity.locks).map_err(map_error("FREE_SLOTS"))?;
+        fill_slots(&mut ebpf, "FREE_SLOTS", capacity.locks)?;
+        if capacity.entry {
+            fill_slots(&mut ebpf, "ENTRY_FREE", object::entry_locks(capacity))?;
+        }
         set_targets(&mut ebpf, targets).map_err(map_error("TARGETS"))?;
         let uprobes = wanted.uprobes.then(|| Uprobes::new(&ebpf));
         let attached = attach::attach(ebpf, btf.as_ref(), features, wanted)?;
@@ -126,6 +130,7 @@ impl Plane {
             locks: 64,
             threads: 64,
             ring_bytes: 4096,
+            entry: false,
         };
         let mut ebpf = attach::load(config, capacity, btf.as_ref())?;
         set_targets(&mut ebpf, targets).map_err(map_error("TARGETS"))?;
@@ -194,6 +199,23 @@ impl Plane {
         self.uprobes
             .get_or_insert_with(Uprobes::single_only)
             .attach(&mut self.attached.ebpf, program, sites, scope)
+    }
+
+    /// Attaches further raw tracepoints.
+    ///
+    /// # Errors
+    /// A required one is refused.
+    pub fn add(&mut self, rows: &'static [table::Raw]) -> Result<(), AttachError> {
+        self.attached.add(rows)
+    }
+
+    /// Processes in the set of targets, as it is now.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn targets(&self) -> Result<Vec<u32>, PlaneError> {
+        let set = self.map::<HashMap<&MapData, u32, u32>>("TARGETS")?;
+        Ok(set.keys().filter_map(Result::ok).collect())
     }
 
     /// What attaches uprobes, when [`Wanted::uprobes`] was set, and the object that it needs for that.
@@ -365,16 +387,6 @@ impl Plane {
             }
         }
         Ok(())
-    }
-
-    /// The set of targets.
-    ///
-    /// # Errors
-    /// The map cannot be read.
-    pub fn targets(&self) -> Result<Vec<u32>, PlaneError> {
-        let set = self.map::<HashMap<&MapData, u32, u32>>("TARGETS")?;
-        let pids: Result<_, MapError> = set.keys().collect();
-        pids.map_err(map_error("TARGETS"))
     }
 
     /// Whether the locks' statistics tell how long their waiters were ready to run.
@@ -554,12 +566,14 @@ fn mapped<T>(
     map(data.fd()).map_err(|source| PlaneError::Map { name, source })
 }
 
-fn fill_slots(ebpf: &mut Ebpf, count: u32) -> Result<(), MapError> {
+fn fill_slots(ebpf: &mut Ebpf, name: &'static str, count: u32) -> Result<(), PlaneError> {
     let map = ebpf
-        .map_mut("FREE_SLOTS")
-        .ok_or(MapError::InvalidMapType { map_type: 0 })?;
-    let mut slots = Queue::<&mut MapData, u32>::try_from(map)?;
-    (0..count).try_for_each(|slot| slots.push(slot, 0))
+        .map_mut(name)
+        .ok_or(MapError::InvalidMapType { map_type: 0 });
+    let slots = map.and_then(Queue::<&mut MapData, u32>::try_from);
+    slots
+        .and_then(|mut slots| (0..count).try_for_each(|slot| slots.push(slot, 0)))
+        .map_err(map_error(name))
 }
 
 fn set_targets(ebpf: &mut Ebpf, targets: &[u32]) -> Result<(), MapError> {

@@ -2,15 +2,20 @@
 
 use std::{
     collections::BTreeMap,
+    os::fd::OwnedFd,
     thread,
     time::{Duration, Instant},
 };
 
+use aya::sys::{Stats, enable_stats};
 use holdup_abi::uprobe::PRICES;
 
 use crate::{
     ingest::plane::Plane,
-    model::plan::{PlanEntry, Status},
+    model::{
+        entry::Price,
+        plan::{PlanEntry, Status},
+    },
     probe::uprobe::{
         Uprobes,
         governor::Governor,
@@ -21,6 +26,10 @@ use crate::{
 
 /// How long hits are only counted, to tell what they will cost.
 const DRY: Duration = Duration::from_millis(200);
+/// How long at most, when somebody was hit but hardly got a processor by then.
+const LONGEST_DRY: Duration = Duration::from_secs(1);
+/// CPU time of the target that tells enough.
+const ENOUGH: Duration = Duration::from_millis(20);
 /// Name of the plan's row.
 const ROW: &str = "cost of uprobes";
 
@@ -38,6 +47,11 @@ pub struct Overhead {
     /// Hits that do not count: of the measurement and of the dry count.
     before: [u64; PRICES as usize],
     hits: [u64; PRICES as usize],
+    /// The same of the time that the programs ran, in nanoseconds.
+    run_ns_before: u64,
+    run_ns: u64,
+    /// Keeps the kernel measuring it. Without, what a program does beyond counting is not in the price.
+    measuring: Option<OwnedFd>,
     /// CPU time by process, when it was first and last seen.
     cpu: BTreeMap<u32, (Duration, Duration)>,
     taken_away: bool,
@@ -69,6 +83,9 @@ impl Overhead {
             began: now,
             before: [0; PRICES as usize],
             hits: [0; PRICES as usize],
+            run_ns_before: 0,
+            run_ns: 0,
+            measuring: None,
             cpu: BTreeMap::new(),
             taken_away: false,
         })
@@ -87,7 +104,9 @@ impl Overhead {
         {
             plane.add_to_plan(row(Status::Unavailable, error.to_string()));
         }
+        self.measuring = enable_stats(Stats::RunTime).ok();
         self.before = plane.hits().unwrap_or_default();
+        self.run_ns_before = run_ns(plane);
         self.began = Instant::now();
         self.governor = Governor::new(self.max_percent, self.began);
         self.cpu.clear();
@@ -98,9 +117,15 @@ impl Overhead {
         let start = Instant::now();
         self.before = plane.hits().unwrap_or_default();
         let processors = self.look_at_processors(plane);
-        thread::sleep(DRY);
-        self.count(plane);
-        self.look_at_processors(plane);
+        loop {
+            thread::sleep(DRY);
+            self.count(plane);
+            self.look_at_processors(plane);
+            let is_starved = self.hits != [0; PRICES as usize] && self.cpu_time() < ENOUGH;
+            if !is_starved || start.elapsed() >= LONGEST_DRY {
+                break;
+            }
+        }
         let forecast = Forecast {
             hits: self.hits.iter().sum(),
             spent_ns: self.prices.total_ns(&self.hits),
@@ -116,13 +141,15 @@ impl Overhead {
             return;
         }
         self.count(plane);
+        self.run_ns = run_ns(plane).saturating_sub(self.run_ns_before);
         let processors = self.look_at_processors(plane);
-        let spent_ns = self.prices.total_ns(&self.hits);
+        let spent_ns = self.spent_ns();
         let now = Instant::now();
         let Some(share) = self.governor.look(now, spent_ns, processors) else {
             return;
         };
         self.taken_away = true;
+        self.measuring = None;
         if let Some((uprobes, _)) = plane.uprobes() {
             uprobes.take_away();
         }
@@ -157,11 +184,16 @@ impl Overhead {
         times.map(|(first, last)| last.saturating_sub(*first)).sum()
     }
 
+    /// Traps, and what the programs did in them.
+    fn spent_ns(&self) -> f64 {
+        self.prices.total_ns(&self.hits) + self.run_ns as f64
+    }
+
     /// What it came to until now.
     #[must_use]
     pub fn spent(&self) -> Spent {
         let hits = self.hits.iter().sum();
-        let spent_ns = self.prices.total_ns(&self.hits);
+        let spent_ns = self.spent_ns();
         let cpu_ns = self.cpu_time().as_nanos() as f64;
         Spent {
             hits,
@@ -183,6 +215,11 @@ impl Overhead {
     pub fn tell_plan(&self, plane: &mut Plane) {
         plane.add_to_plan(row(Status::Attached, self.spent().to_string()));
     }
+}
+
+fn run_ns(plane: &mut Plane) -> u64 {
+    let uprobes = plane.uprobes();
+    uprobes.map_or(0, |(uprobes, ebpf)| uprobes.run_ns(ebpf))
 }
 
 fn processors(uprobes: &Uprobes, times: &mut BTreeMap<u32, (Duration, Duration)>) -> usize {
@@ -240,6 +277,18 @@ impl std::fmt::Display for Spent {
     }
 }
 
+impl From<Spent> for Price {
+    fn from(spent: Spent) -> Self {
+        Self {
+            ns_per_hit: spent.ns_per_hit as u64,
+            hits: spent.hits,
+            share_ppm: (spent.share * 1e6) as u64,
+            detached_by_governor: spent.taken_away,
+            text: spent.to_string(),
+        }
+    }
+}
+
 /// A moment of counting.
 struct Forecast {
     hits: u64,
@@ -260,7 +309,7 @@ impl Forecast {
         let rate = *hits as f64 / seconds;
         let share = spent_ns / (elapsed.as_nanos() as f64 * processors.max(1) as f64) * 100.0;
         let mut text = format!(
-            "counted for {seconds:.1} s: {rate:.0} hits/s, {share:.1} % of the target's processors"
+            "counted for {seconds:.1} s: {rate:.0} hits/s, at least {share:.1} % of the target's processors"
         );
         // What the target does besides, at least a hundredth: the clock is no better.
         let own_ns = (cpu_ns - spent_ns).max(cpu_ns / 100.0);
@@ -298,15 +347,15 @@ mod tests {
         };
         assert_eq!(
             forecast(0, 0.0, 0.0),
-            "counted for 0.2 s: 0 hits/s, 0.0 % of the target's processors"
+            "counted for 0.2 s: 0 hits/s, at least 0.0 % of the target's processors"
         );
         assert_eq!(
             forecast(2000, 2.0, 102.0),
-            "counted for 0.2 s: 10000 hits/s, 0.5 % of the target's processors, it will run 2.0 % slower"
+            "counted for 0.2 s: 10000 hits/s, at least 0.5 % of the target's processors, it will run 2.0 % slower"
         );
         assert_eq!(
             forecast(200_000, 180.0, 200.0),
-            "counted for 0.2 s: 1000000 hits/s, 45.0 % of the target's processors, it will take 10 times as long; more than \
+            "counted for 0.2 s: 1000000 hits/s, at least 45.0 % of the target's processors, it will take 10 times as long; more than \
              --max-overhead 5: they will be taken away after a second"
         );
     }

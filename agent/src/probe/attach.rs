@@ -96,6 +96,20 @@ pub fn census_only(mut ebpf: Ebpf, btf: Option<&Btf>, features: &Features) -> At
 }
 
 impl Attached {
+    /// Attaches further raw tracepoints.
+    ///
+    /// # Errors
+    /// A required one is refused.
+    pub fn add(&mut self, rows: &'static [table::Raw]) -> Result<(), AttachError> {
+        rows.iter().try_for_each(|raw| {
+            let row = RawPlan {
+                raw,
+                step: Step::Try,
+            };
+            attach_raw(&mut self.ebpf, &row, &mut self.plan)
+        })
+    }
+
     /// Whether the task iterator is loaded.
     #[must_use]
     pub fn has_census(&self) -> bool {

@@ -6,9 +6,11 @@
 pub mod attach;
 pub mod btf;
 pub mod config;
+pub mod entry;
 pub mod feature;
 pub mod golang;
 pub mod object;
 pub mod plan;
+pub mod slow;
 pub mod table;
 pub mod uprobe;

@@ -22,6 +22,8 @@ pub struct Capacity {
     pub threads: u32,
     /// Ring buffer for samples in bytes: a power of two of at least a page.
     pub ring_bytes: u32,
+    /// Calls of lock functions are followed.
+    pub entry: bool,
 }
 
 impl Default for Capacity {
@@ -30,12 +32,30 @@ impl Default for Capacity {
             locks: 32_768,
             threads: 65_536,
             ring_bytes: 8 << 20,
+            entry: false,
         }
     }
 }
 
 /// Spare room in the hash of locks, so that its per-CPU free lists never run dry before the slots do.
 const HASH_SLACK: u32 = 256;
+
+/// Locks whose calls can be followed, if that is asked for.
+const ENTRY_LOCKS: u32 = 16_384;
+/// Maps of those calls, with their elements.
+const ENTRY_MAPS: &[(&str, u32)] = &[
+    ("ENTRY_SLOTS", ENTRY_LOCKS + HASH_SLACK),
+    ("ENTRY_LOCKS", ENTRY_LOCKS),
+    ("ENTRY_FREE", ENTRY_LOCKS),
+    ("ENTRY_THREADS", 4_096),
+    ("ENTRY_EDGES", 32_768),
+];
+
+/// Elements of the array of locks whose calls are followed.
+#[must_use]
+pub const fn entry_locks(capacity: Capacity) -> u32 {
+    if capacity.entry { ENTRY_LOCKS } else { 1 }
+}
 
 /// Goroutines that can be parked at once, and processes of theirs that can end between two looks.
 const GOROUTINES: u32 = 262_144;
@@ -57,6 +77,12 @@ pub const fn holds(config: &Config, capacity: Capacity) -> u32 {
     }
 }
 
+/// Elements of what is kept for probes on contended entry points: as many as `threads`, if there are any.
+#[must_use]
+pub const fn notes(config: &Config, threads: u32) -> u32 {
+    if config.slow == 1 { threads } else { 1 }
+}
+
 /// Creates the maps and prepares the programs; nothing is attached yet.
 ///
 /// # Errors
@@ -67,8 +93,12 @@ pub fn load(config: &Config, capacity: Capacity, btf: Option<&Btf>) -> Result<Eb
         thread_mask: places - 1,
         ..*config
     };
+    let mut loader = EbpfLoader::new();
+    for &(name, elements) in ENTRY_MAPS {
+        loader.map_max_entries(name, if capacity.entry { elements } else { 1 });
+    }
     let goroutines = config.goroutines == 1;
-    EbpfLoader::new()
+    loader
         .btf(btf)
         .override_global("CONFIG", &config, true)
         .map_max_entries("LOCKS", capacity.locks)
@@ -78,6 +108,8 @@ pub fn load(config: &Config, capacity: Capacity, btf: Option<&Btf>) -> Result<Eb
         .map_max_entries("THREADS", places)
         .map_max_entries("THREAD_OWNERS", capacity.threads)
         .map_max_entries("MORE_THREADS", capacity.threads)
+        .map_max_entries("NOTES", notes(&config, places))
+        .map_max_entries("OWN_WORDS", notes(&config, capacity.threads))
         .map_max_entries("SAMPLES", capacity.ring_bytes)
         .map_max_entries("GO_WAITS", if goroutines { GOROUTINES } else { 1 })
         .map_max_entries("GO_ENDED", if goroutines { PROCESSES } else { 1 })

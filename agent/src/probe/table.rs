@@ -145,3 +145,21 @@ pub const RAW: &[Raw] = &[
         only_to_follow: true,
     },
 ];
+
+/// Life cycle of threads whose calls of lock functions are followed.
+pub const ENTRY_RAW: &[Raw] = &[
+    Raw {
+        name: "sched_process_exit",
+        program: "entry_thread_exit",
+        required: true,
+        why: "a thread that ends with a lock held",
+        only_to_follow: false,
+    },
+    Raw {
+        name: "sched_process_exec",
+        program: "entry_process_exec",
+        required: true,
+        why: "a new program holds no locks",
+        only_to_follow: false,
+    },
+];

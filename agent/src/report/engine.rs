@@ -22,11 +22,12 @@ use super::{
 use crate::{
     ingest::{
         decode::{self, Record, Stack},
+        entry::{self, Gather},
         plane::Plane,
     },
     model::RawFrame,
     proc::memory::Copied,
-    runtime::go::Program,
+    runtime::go::{Program, ages::Ages},
     symbol::{Limits, Space, Symbols},
 };
 
@@ -52,12 +53,16 @@ pub struct Engine {
     pub live: Live,
     /// Releases.
     pub gathered: Gathered,
+    /// Calls of lock functions.
+    pub entry: Gather,
     /// Processes met.
     pub processes: Processes,
     /// Memory around futex words.
     pub keepsakes: HashMap<LockKey, Keepsake>,
     /// Processes that share memory, as of the report that is being made.
     pub sharers: Sharers,
+    /// Since when goroutines wait, by looks while recording.
+    pub goroutines: HashMap<Space, Ages>,
     /// When chains are not followed any further, if before they come to their own bounds.
     pub deadline: Option<Instant>,
     /// Chains into other processes that were not followed further, within the bounds.
@@ -73,9 +78,11 @@ impl Default for Engine {
             live: Live::default(),
             gathered: Gathered::default(),
             sample_interval_ns: 0,
+            entry: Gather::default(),
             processes: Processes::default(),
             keepsakes: HashMap::new(),
             sharers: Sharers::default(),
+            goroutines: HashMap::new(),
             deadline: None,
             chains_cut: 0,
             undecodable: 0,
@@ -95,6 +102,13 @@ impl Engine {
 
     /// Takes one ring buffer record.
     pub fn record(&mut self, bytes: &[u8]) {
+        if let Some(event) = entry::decode(bytes) {
+            let Self { entry, symbols, .. } = self;
+            entry.event(&event, &mut |space, regs, memory| {
+                symbols.unwind(space, regs, memory)
+            });
+            return;
+        }
         match decode::record(bytes) {
             Ok(Record::Sample(head, stack)) => self.sample(&head, &stack),
             // The word had changed, so the thread never slept.

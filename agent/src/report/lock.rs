@@ -25,7 +25,8 @@ use crate::{
     model::{
         self, Frame, Kind, Outcomes, Site, explanation::LockRef, histogram::Bucket, lock::WaitNs,
     },
-    runtime::{self, Verdict},
+    probe::slow,
+    runtime::{self, Verdict, told::Told},
     symbol::{Space, Symbols},
 };
 
@@ -192,6 +193,7 @@ fn judge(word: &Word, sources: &mut Sources<'_>) -> (Verdict, Sharing) {
         sharers: sources.sharers,
         keepsake: sources.keepsakes.get(&word.key),
         fresh: example.is_some(),
+        told: word.stats.as_ref().and_then(told),
     };
     let mut verdict = verdict::judge(&subject);
     if verdict.dead_owner.is_some() {
@@ -206,6 +208,17 @@ fn judge(word: &Word, sources: &mut Sources<'_>) -> (Verdict, Sharing) {
         }
     }
     (verdict, sharing)
+}
+
+/// What a probe on a contended entry point told of the last wait on a word.
+fn told(stats: &abi::Lock) -> Option<Told> {
+    let (row, address) = slow::told(stats)?;
+    Some(Told {
+        kind: row.kind,
+        runtime: row.runtime,
+        address,
+        function: row.name(),
+    })
 }
 
 /// The call path that most time is spent on. With a thread waiting, its own: the stack pointer must fit the frames.
@@ -361,6 +374,8 @@ impl Sum {
             born_ns: _,
             histogram,
             ready_ns: _, // see `Measured::runqueue`
+            row: _,      // see `judge`
+            inside: _,
         } = stats;
         // The words of a reader-writer lock are waited on side by side, those of a condition variable in turn.
         self.waiters_peak = match kind {

@@ -39,8 +39,25 @@ counters! {
     HoldsFull = "holds_full",
     /// Calls for the agent because many wait for one lock, dropped because the ring buffer was full: its timer finds it.
     CrossingsDropped = "crossings_dropped",
+    /// Calls of lock functions not accounted because the table of such locks was full.
+    EntryLocksFull = "entry_locks_full",
+    /// Calls of lock functions not accounted because the table of threads that make them was full.
+    EntryThreadsFull = "entry_threads_full",
+    /// Calls of lock functions not accounted because their thread already had eight locks.
+    EntryHeldFull = "entry_held_full",
+    /// Pairs of locks not told apart because the table of them was full.
+    EntryEdgesFull = "entry_edges_full",
+    /// Calls of lock functions whose return was never seen.
+    EntryReturnsMissed = "entry_returns_missed",
+    /// Stacks of lock functions and mistakes dropped because the ring buffer was full.
+    EntryRingFull = "entry_ring_full",
+    /// Stacks of lock functions' callers that could not be read.
+    EntryStackUnreadable = "entry_stack_unreadable",
     /// Accesses to a map element that must exist and did not: a bug in holdup.
     Internal = "internal",
+    /// Contended calls whose lock was not noted because the thread has no place in the thread table: what is waited for is
+    /// guessed, as without `--probe slow`.
+    NotesLost = "notes_lost",
     /// Waits of goroutines not accounted because the table of goroutines was full.
     GoWaitsFull = "go_waits_full",
     /// Waits of goroutines whose end was never seen; found stale at the goroutine's next wait and taken back.

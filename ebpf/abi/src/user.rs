@@ -3,9 +3,11 @@
 use crate::{
     census::Task,
     config::Config,
+    entry,
     golang::{Goroutine, Wait},
     hold::{BesideKey, Holds, Tally},
     lock::{Lock, LockKey},
+    slow::Note,
     thread::Thread,
 };
 
@@ -19,5 +21,6 @@ macro_rules! pod {
 }
 
 pod!(
-    BesideKey, Task, Config, Holds, Lock, LockKey, Tally, Thread, Goroutine, Wait
+    BesideKey, Task, Config, Goroutine, Holds, Lock, LockKey, Note, Tally, Thread, Wait
 );
+pod!(entry::Edge, entry::EdgeKey, entry::Lock, entry::Thread);

@@ -22,7 +22,7 @@ pub struct Runs(Vec<Vec<f64>>);
 /// Measures in turns.
 pub fn measure(agent: &Path, rounds: usize, milliseconds: u64) -> Result<Runs> {
     let workload = paths::target().join("bench/handoff");
-    go::build(&paths::root().join("xtask/workload/handoff.go"), &workload)?;
+    go::build_with_newest(&["xtask/workload/handoff.go"], &workload)?;
     let mut program = Running::start(Command::new(workload).arg(milliseconds.to_string()))?;
     program.line_with("ready", LIMIT)?;
     let mut runs = vec![Vec::new(); ROWS.len()];

@@ -17,8 +17,8 @@ use super::{AttachError, Site, Uprobes, Way, hits};
 pub const COUNT: &str = "count_hit";
 /// The same at a return.
 pub const COUNT_RETURN: &str = "count_return";
-/// Length of one measurement. The shortest of several counts: whatever else runs only adds to it.
-const TIME: Duration = Duration::from_millis(4);
+/// Length of one measurement, in CPU time. The shortest of several counts: interrupts and the like only add to it.
+const TIME: Duration = Duration::from_millis(2);
 /// Measurements of each price.
 const ROUNDS: usize = 5;
 
@@ -75,7 +75,7 @@ impl fmt::Display for Prices {
     }
 }
 
-/// Measures all prices, in a child process, in about a fifth of a second.
+/// Measures all prices, in a child process, in about a fifth of a second; more on a busy machine.
 ///
 /// If the kernel turns out to miss hits with programs for many places, `uprobes` does without them from now on.
 ///

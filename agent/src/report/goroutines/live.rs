@@ -43,7 +43,7 @@ pub struct Known {
     /// The program.
     pub program: Arc<Program>,
     /// Who waited when we came.
-    pub ages: Ages,
+    ages: Ages,
     unwinder: Unwinder,
     names: HashMap<u64, Arc<[Named]>>,
 }
@@ -56,6 +56,11 @@ impl Known {
             unwinder: Unwinder::default(),
             names: HashMap::new(),
         }
+    }
+
+    /// Since when those wait that waited when we came.
+    pub fn take_ages(&mut self) -> Ages {
+        std::mem::take(&mut self.ages)
     }
 
     /// The activations at an address, innermost first; wrappers are left out as Go does.
@@ -165,6 +170,14 @@ impl Live {
         {
             known.ages.note(&census);
         }
+    }
+
+    /// Since when those wait that waited when we came, for whoever looks on.
+    pub fn take_ages(&mut self) -> HashMap<Space, Ages> {
+        let known = self.programs.iter_mut();
+        known
+            .filter_map(|(space, known)| Some((*space, known.as_mut()?.take_ages())))
+            .collect()
     }
 
     /// Takes a program that was read already.

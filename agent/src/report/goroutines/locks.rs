@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     model::{Frame, Lock, Site},
+    proc::memory::Process,
     report::{
         engine::Engine,
         lock::{self, Sum},
@@ -21,10 +22,10 @@ use crate::{
     },
     runtime::{
         self,
-        go::{Census, ages::Ages},
+        go::{Census, ages::Ages, lockword::Held},
         identity,
     },
-    symbol::Space,
+    symbol::{Space, Symbols},
 };
 
 /// Most call paths of a lock.
@@ -39,6 +40,8 @@ pub struct Waited {
     pub waiters: Vec<usize>,
     /// Its entry.
     pub lock: Lock,
+    /// What it says of itself.
+    pub held: Option<Held>,
     /// All time waited that is known of, finished or not, in nanoseconds.
     pub rank: u128,
 }
@@ -128,15 +131,31 @@ fn lock(looked: Looked<'_>, awaited: Awaited, known: Known<'_>, engine: &mut Eng
         .iter()
         .map(|site| runtime::application_frames(&site.frames))
         .find(|frames| !frames.is_empty());
-    let (id, symbol) = identify(awaited, lead.unwrap_or_default(), looked.space, engine);
+    let (id, symbol) = identify(
+        awaited,
+        lead.unwrap_or_default(),
+        looked.space,
+        &mut engine.symbols,
+    );
     let rank = u128::from(sum.wait_ns.total) + sum.going_on_ns;
+    let memory = Process {
+        pid: looked.space.pid,
+    };
+    let held = looked
+        .census
+        .and_then(|_| Held::read(&memory, awaited.of, awaited.address));
+    let mut evidence = format!("{} that goroutines wait for", awaited.of);
+    if let Some(words) = held.map(Held::describe).filter(|words| !words.is_empty()) {
+        evidence.push_str("; ");
+        evidence.push_str(&words);
+    }
     let lock = Lock {
         id,
         pid: looked.space.pid,
         address: awaited.address,
         kind: awaited.kind,
         runtime: Some("go".to_owned()),
-        evidence: format!("{} that goroutines wait for", awaited.of),
+        evidence,
         symbol,
         site: lead.and_then(|frames| frames.first()).map(name::place),
         waiters: sum.waiters,
@@ -161,6 +180,7 @@ fn lock(looked: Looked<'_>, awaited: Awaited, known: Known<'_>, engine: &mut Eng
         awaited,
         waiters: known.waiters,
         lock,
+        held,
         rank,
     }
 }
@@ -199,13 +219,13 @@ fn sum(looked: Looked<'_>, awaited: Awaited, known: &Known<'_>) -> Sum {
 }
 
 /// A lock in static storage goes by its address, another one by where it is waited for.
-fn identify(
+pub fn identify(
     awaited: Awaited,
     lead: &[Frame],
     space: Space,
-    engine: &mut Engine,
+    symbols: &mut Symbols,
 ) -> (String, Option<String>) {
-    if let Some(location) = engine.symbols.locate(space, awaited.address) {
+    if let Some(location) = symbols.locate(space, awaited.address) {
         let module = location.build_id.as_deref().unwrap_or(&location.module);
         return (
             identity::static_lock(module, location.offset, awaited.kind),

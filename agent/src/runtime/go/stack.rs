@@ -20,9 +20,14 @@ const OUTERMOST: [&str; 4] = [
     "runtime.goexit.abi0",
 ];
 
-/// What is known of an address on stacks.
+/// Return addresses that are remembered before all are forgotten.
+const MAX_PLACES: usize = 1 << 16;
+
+/// What is known of a return address on stacks.
 #[derive(Clone, Copy, Debug)]
 struct Place {
+    /// Where to look up the call.
+    at: u64,
     depth: u64,
     is_outermost: bool,
 }
@@ -38,18 +43,28 @@ fn call(function: Function, pc: u64) -> u64 {
     if pc > function.entry { pc - 1 } else { pc }
 }
 
+fn look_up(table: &Pclntab, pc: u64) -> Option<Place> {
+    // A call that never returns is the last instruction of its function: what it returns to is the next one.
+    let function = table.find(pc.checked_sub(1)?).or_else(|| table.find(pc))?;
+    let at = call(function, pc);
+    Some(Place {
+        at,
+        depth: table.stack_depth(function, at)?,
+        is_outermost: OUTERMOST.iter().any(|name| table.is_named(function, name)),
+    })
+}
+
 impl Unwinder {
-    fn place(&mut self, table: &Pclntab, pc: u64) -> Option<(u64, Place)> {
-        // A call that never returns is the last instruction of its function: what it returns to is the next one.
-        let function = table.find(pc.checked_sub(1)?).or_else(|| table.find(pc))?;
-        let at = call(function, pc);
-        let place = *self.places.entry(pc).or_insert_with(|| {
-            Some(Place {
-                depth: table.stack_depth(function, at)?,
-                is_outermost: OUTERMOST.iter().any(|name| table.is_named(function, name)),
-            })
-        });
-        Some((at, place?))
+    fn place(&mut self, table: &Pclntab, pc: u64) -> Option<Place> {
+        if let Some(place) = self.places.get(&pc) {
+            return *place;
+        }
+        if self.places.len() >= MAX_PLACES {
+            self.places.clear();
+        }
+        let place = look_up(table, pc);
+        self.places.insert(pc, place);
+        place
     }
 
     /// Unwinds the stack of a goroutine that rests: addresses to look symbols up at, innermost first, without the function
@@ -102,13 +117,13 @@ impl Unwinder {
         let mut addresses = Vec::new();
         let (mut sp, mut pc) = (start, pc);
         while addresses.len() < MAX_FRAMES {
-            let Some((at, place)) = self.place(table, pc) else {
+            let Some(place) = self.place(table, pc) else {
                 break;
             };
             if place.is_outermost {
                 break;
             }
-            addresses.push(at);
+            addresses.push(place.at);
             let Some(slot) = sp.checked_add(place.depth).filter(|slot| *slot < stack_hi) else {
                 break;
             };

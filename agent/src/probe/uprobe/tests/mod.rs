@@ -1,5 +1,8 @@
 //! What the tests of this module share.
 
+mod arguments;
+mod witness;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -16,6 +19,7 @@ pub fn loaded() -> Ebpf {
         locks: 64,
         threads: 64,
         ring_bytes: 4096,
+        ..object::Capacity::default()
     };
     let config = config::base(&Features::detect(), None);
     object::load(&config, capacity, Btf::from_sys_fs().ok().as_ref()).unwrap()
