@@ -17,6 +17,7 @@
 //! - [`explain`]: who holds a lock up, and what the holder itself waits for
 //! - [`model`]: plain types: captures and snapshots, which are also the JSON documents
 //! - [`sink`]: table, JSON, pprof, folded stacks, SVG, HTML, Graphviz
+//! - [`order`]: deadlocks that have not happened yet, from the order in which locks are taken
 //! - [`report`]: putting captures and snapshots together
 //! - [`pipeline`]: wiring, the one file that knows every stage
 //! - [`daemon`]: `holdup agent`: [`watch`] once a tick, [`detect`] what piles up, keep [`evidence`], [`serve`] it, under [`settings`]
@@ -33,6 +34,7 @@ pub mod evidence;
 pub mod explain;
 pub mod ingest;
 pub mod model;
+pub mod order;
 pub mod pipeline;
 pub mod probe;
 pub mod proc;

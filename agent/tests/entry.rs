@@ -4,9 +4,9 @@
 #[path = "entry/scene.rs"]
 mod scene;
 
-use holdup::probe::uprobe::asked::Probes;
-use holdup_abi::entry::DESTROYED;
-use scene::{Program, alone, build, play};
+use holdup::probe::uprobe::asked::{Probes, UserFunction};
+use holdup_abi::entry::{DESTROYED, KIND_NAMED};
+use scene::{Program, Watching, alone, build, play};
 
 const COUNTS: &str = "entry_counts.c";
 
@@ -142,4 +142,79 @@ fn musl_and_static_programs() {
         played.check();
         played.lost(&[]);
     }
+}
+
+#[test]
+fn a_library_that_is_loaded_later() {
+    let _alone = alone();
+    let plugin = build("cc", "entry_plugin.c", &["-shared", "-fPIC"]);
+    let mut program = Program::start(&build("cc", COUNTS, &[]), &["load", "plugin"]);
+    let function = |name: &str| UserFunction {
+        name: name.to_owned(),
+        argument: 1,
+    };
+    let probes = Probes {
+        lock_functions: vec![function("plugin_lock")],
+        unlock_functions: vec![function("plugin_unlock")],
+        ..Probes::default()
+    };
+    let mut watching = Watching::of(&program, probes);
+    program.tell(plugin.to_str().unwrap());
+    watching.play(&mut program);
+    watching.until_attached("entry_plugin");
+    watching.play(&mut program);
+    let played = watching.finish();
+    played.check();
+    played.lost(&[]);
+    let lock = played.lock(played.truths[0].address);
+    assert_eq!(lock.kind, KIND_NAMED);
+    // A plan row for each file, once.
+    let rows = |name: &str| {
+        played
+            .plan
+            .iter()
+            .filter(|row| row.probe.contains(name))
+            .count()
+    };
+    assert_eq!((rows("libc.so.6 in"), rows("entry_plugin")), (1, 1));
+}
+
+#[test]
+fn locks_that_are_held_now() {
+    let _alone = alone();
+    let mut program = Program::start(&build("cc", COUNTS, &[]), &["keep"]);
+    let played = play(&mut program, 1, Probes::default());
+    played.check();
+    let truth = |name: &str| {
+        played
+            .truths
+            .iter()
+            .find(|truth| truth.name == name)
+            .unwrap()
+    };
+    let (kept, wanted) = (truth("kept"), truth("wanted"));
+    let (keeper, waiter) = (kept.values["holder"] as u32, wanted.values["waiter"] as u32);
+    let lock = played.lock(kept.address);
+    assert_eq!(lock.holder_tid, keeper);
+    assert!(lock.holder_since_ns > lock.born_ns - 1);
+    let now = |tid: u32| played.data.now.iter().filter(move |now| now.tid == tid);
+    let key = |slot: u32| played.data.locks[&slot].key.address;
+    let held: Vec<_> = now(keeper)
+        .filter(|now| now.is_held)
+        .map(|now| key(now.lock.slot))
+        .collect();
+    assert_eq!(held, [kept.address]);
+    // The one who waits holds `wanted` and asks for `kept`: an edge, though it never came to it.
+    let mut doing: Vec<_> = now(waiter)
+        .map(|now| (key(now.lock.slot), now.is_held))
+        .collect();
+    doing.sort_by_key(|(_, is_held)| *is_held);
+    assert_eq!(doing, [(kept.address, false), (wanted.address, true)]);
+    let between = (wanted.address, kept.address);
+    let edges = played.data.edges.iter();
+    let edges: Vec<_> = edges
+        .filter(|edge| (key(edge.held.slot), key(edge.asked.slot)) == between)
+        .map(|edge| (edge.count, edge.tid))
+        .collect();
+    assert_eq!(edges, [(1, waiter)]);
 }

@@ -47,6 +47,7 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("promtool", "prometheus"),
     ("prometheus", "prometheus"),
     ("systemd-analyze", "systemd"),
+    ("xz", "xz-utils"),
 ];
 
 /// Directory of the workloads' sources.

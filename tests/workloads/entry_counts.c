@@ -1,13 +1,16 @@
 // Calls lock functions a number of times that it counts itself. Each argument is a scene; for each the program waits for a
 // line, plays it, and says what it did: one line `lock NAME ADDRESS key=value...` for each lock, then `done`.
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <threads.h>
 #include <time.h>
 #include <unistd.h>
@@ -356,12 +359,67 @@ static void many(void) {
         printf("lock many%d %p acquisitions=0 holds=0 releases=50 unmatched=50\n", i, (void *)&many_locks[i]);
 }
 
+// A library with lock functions of its own, whose second argument is the lock. Its path is told before the cue.
+static void (*plugin_lock)(int, void *), (*plugin_unlock)(int, void *);
+static char plugin_path[4096];
+static void load(void) {
+    void *library = dlopen(plugin_path, RTLD_NOW);
+    if (!library)
+        exit(4);
+    plugin_lock = (void (*)(int, void *))dlsym(library, "plugin_lock");
+    plugin_unlock = (void (*)(int, void *))dlsym(library, "plugin_unlock");
+}
+static char plugin_object[8];
+static void plugin(void) {
+    for (int i = 0; i < 123; i++) {
+        plugin_lock(7, plugin_object);
+        plugin_unlock(7, plugin_object);
+    }
+    printf("lock plugin %p acquisitions=123 releases=123 unmatched=0 holds=123\n", (void *)plugin_object);
+}
+
+// A lock that is kept, and a thread that waits for it with another one in its hands.
+static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER, wanted_lock = PTHREAD_MUTEX_INITIALIZER;
+static volatile int keep_tid;
+static void *keep_wait(void *unused) {
+    pthread_mutex_lock(&wanted_lock);
+    keep_tid = (int)syscall(SYS_gettid);
+    pthread_mutex_lock(&kept_lock);
+    return unused;
+}
+static void keep(void) {
+    pthread_t thread;
+    pthread_mutex_lock(&kept_lock);
+    pthread_create(&thread, NULL, keep_wait, NULL);
+    while (!keep_tid)
+        sched_yield();
+    // Until it sleeps.
+    char path[64], state = 0;
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", keep_tid);
+    while (state != 'S') {
+        FILE *stat = fopen(path, "r");
+        if (!stat || fscanf(stat, "%*d %*s %c", &state) != 1)
+            exit(5);
+        fclose(stat);
+    }
+    printf("lock kept %p acquisitions=1 holds=0 holder=%d\n", (void *)&kept_lock, (int)syscall(SYS_gettid));
+    printf("lock wanted %p acquisitions=1 holds=0 waiter=%d\n", (void *)&wanted_lock, keep_tid);
+}
+
 static const struct scene scenes[] = {
     {"million", million}, {"tries", tries},         {"timed", timed},     {"recursive", recursive}, {"rwlock", rwlock},
     {"spin", spin},       {"condvar", condvar},     {"semaphore", semaphore}, {"barrier", barrier}, {"c11", c11},
-    {"reuse", reuse},     {"hold", hold},           {"many", many},       {NULL, NULL},
+    {"reuse", reuse},     {"hold", hold},           {"many", many},       {"load", load},
+    {"plugin", plugin},   {"keep", keep},           {NULL, NULL},
 };
 
 int main(int count, char **arguments) {
+    if (count > 1 && !strcmp(arguments[1], "load")) {
+        say_line("ready");
+        if (!fgets(plugin_path, sizeof plugin_path, stdin))
+            return 3;
+        plugin_path[strcspn(plugin_path, "\n")] = 0;
+        return play_on(scenes, count, arguments);
+    }
     return play(scenes, count, arguments);
 }

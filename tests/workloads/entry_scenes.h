@@ -18,9 +18,12 @@ static void wait_for_line(void) {
         exit(3);
 }
 
-static int play(const struct scene *scenes, int count, char **arguments) {
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    printf("ready\n");
+static void say_line(const char *line) {
+    printf("%s\n", line);
+    fflush(stdout);
+}
+
+static int play_on(const struct scene *scenes, int count, char **arguments) {
     for (int i = 1; i < count; i++) {
         const struct scene *scene = scenes;
         while (scene->name && strcmp(scene->name, arguments[i]))
@@ -29,8 +32,13 @@ static int play(const struct scene *scenes, int count, char **arguments) {
             return 2;
         wait_for_line();
         scene->play();
-        printf("done\n");
+        say_line("done");
     }
     wait_for_line();
     return 0;
+}
+
+static int play(const struct scene *scenes, int count, char **arguments) {
+    say_line("ready");
+    return play_on(scenes, count, arguments);
 }

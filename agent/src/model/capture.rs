@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    GoProcess, Lock,
+    EntryReport, GoProcess, Lock,
     explanation::{Deadlock, RootBlocker},
     plan::PlanEntry,
     process::Process,
@@ -40,4 +40,7 @@ pub struct Capture {
     /// Processes written in Go that were looked at, with their goroutines.
     #[serde(default)]
     pub go: Vec<GoProcess>,
+    /// What probes on every lock and unlock saw; null when they were not asked for.
+    #[serde(default)]
+    pub entry: Option<Box<EntryReport>>,
 }

@@ -3,6 +3,7 @@
 pub mod bundle;
 pub mod capture;
 pub mod diff;
+pub mod entry;
 pub mod explanation;
 pub mod frame;
 pub mod go;
@@ -22,6 +23,7 @@ pub mod workload;
 
 pub use bundle::Bundle;
 pub use capture::Capture;
+pub use entry::EntryReport;
 pub use frame::{Frame, RawFrame};
 pub use go::GoProcess;
 pub use kind::Kind;

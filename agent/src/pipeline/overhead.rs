@@ -12,7 +12,10 @@ use holdup_abi::uprobe::PRICES;
 
 use crate::{
     ingest::plane::Plane,
-    model::plan::{PlanEntry, Status},
+    model::{
+        entry::Price,
+        plan::{PlanEntry, Status},
+    },
     probe::uprobe::{
         Uprobes,
         governor::Governor,
@@ -271,6 +274,18 @@ impl std::fmt::Display for Spent {
             write!(f, ", taken away before the end")?;
         }
         Ok(())
+    }
+}
+
+impl From<Spent> for Price {
+    fn from(spent: Spent) -> Self {
+        Self {
+            ns_per_hit: spent.ns_per_hit as u64,
+            hits: spent.hits,
+            share_ppm: (spent.share * 1e6) as u64,
+            detached_by_governor: spent.taken_away,
+            text: spent.to_string(),
+        }
     }
 }
 

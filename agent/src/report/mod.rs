@@ -8,6 +8,7 @@ pub mod apportion;
 pub mod budget;
 pub mod capture;
 pub mod engine;
+pub mod entry;
 pub mod explain;
 pub mod goroutines;
 pub mod holder;

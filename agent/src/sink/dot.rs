@@ -1,7 +1,10 @@
 //! Who waits for whom, for Graphviz: `dot -Tsvg`.
 //!
 //! Threads that wait for the same lock at the same place are one node. Edges are solid when they are exact, dashed when
-//! they were observed and dotted when they are inferred; those of a deadlock are red, and roots have a thick border.
+//! they were observed and dotted when they are inferred; those of a deadlock are red, and roots have a thick border. A
+//! recording with `--probe entry` shows the order in which locks are taken, too.
+
+mod order;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -31,6 +34,11 @@ pub fn render(report: &Report, causes: &Causes<'_>) -> String {
         ),
     };
     let mut drawing = Drawing::default();
+    if let Report::Capture(capture) = report
+        && let Some(entry) = &capture.entry
+    {
+        order::draw(&mut drawing, entry);
+    }
     // Roots and circles first: they are what must not be left out.
     for link in causes.deadlocks.iter().flat_map(|deadlock| &deadlock.links) {
         drawing.link(link, true);

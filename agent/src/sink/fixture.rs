@@ -1,5 +1,7 @@
 //! Documents that the tests of all sinks show.
 
+pub mod entry;
+
 use std::collections::BTreeMap;
 
 use crate::model::{
@@ -286,6 +288,7 @@ pub fn age_in_capture(lock: &Lock) -> u64 {
 pub fn capture() -> Capture {
     Capture {
         go: Vec::new(),
+        entry: None,
         schema: capture::SCHEMA.to_owned(),
         started_at: "2026-11-21T12:00:00Z".to_owned(),
         duration_ns: 10_000 * MS,
@@ -446,6 +449,7 @@ fn incident(lock: &Lock) -> Incident {
             symbol: lock.symbol.clone(),
             site: lock.site.clone(),
         }),
+        who: Default::default(),
         waiters: 3,
         waiters_peak: 3,
         oldest_wait_ns: lock.oldest_wait_ns,

@@ -6,20 +6,22 @@ use std::{
     path::PathBuf,
     process::{Child, ChildStdin, Command, Stdio},
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use holdup::{
     ingest::entry::EntryData,
-    model::plan::PlanEntry,
+    model::plan::{PlanEntry, Status},
     pipeline::{Options, Recording, Watch},
     probe::{feature::Features, object::Capacity, uprobe::asked::Probes},
 };
 use holdup_abi::entry::{DESTROYED, Lock};
-use tokio::sync::mpsc;
+use tokio::{runtime::Runtime, sync::mpsc};
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Between two looks at what is attached.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// One scene at a time: attaching is work for the whole machine.
 pub fn alone() -> MutexGuard<'static, ()> {
@@ -86,9 +88,14 @@ impl Program {
         self.child.id()
     }
 
+    /// Says something to it.
+    pub fn tell(&mut self, line: &str) {
+        writeln!(self.input, "{line}").unwrap();
+    }
+
     /// Has it play the next scene; what it says.
     async fn play(&mut self) -> Vec<Truth> {
-        writeln!(self.input, "go").unwrap();
+        self.tell("go");
         let mut truths = Vec::new();
         loop {
             let line = self.lines.recv().await.expect("the program has ended");
@@ -156,31 +163,71 @@ pub fn options(watch: Watch, probes: Probes) -> Options {
     }
 }
 
+/// A recording of one program.
+pub struct Watching {
+    recording: Recording,
+    runtime: Runtime,
+    truths: Vec<Truth>,
+}
+
+impl Watching {
+    pub fn of(program: &Program, probes: Probes) -> Self {
+        let features = Features::detect();
+        let watch = Watch::Processes(vec![program.pid()]);
+        Self {
+            recording: Recording::start(&features, &options(watch, probes)).unwrap(),
+            runtime: tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap(),
+            truths: Vec::new(),
+        }
+    }
+
+    /// Has `program` play its next scene.
+    pub fn play(&mut self, program: &mut Program) {
+        let Self {
+            recording,
+            runtime,
+            truths,
+        } = self;
+        runtime.block_on(async {
+            let until = async { truths.extend(program.play().await) };
+            let run = recording.run(until, |_| {});
+            tokio::time::timeout(PATIENCE, run).await.unwrap().unwrap();
+        });
+    }
+
+    /// Goes on until a probe is attached whose name in the plan has `name` in it.
+    pub fn until_attached(&mut self, name: &str) {
+        let is_there = |row: &PlanEntry| row.probe.contains(name) && row.status == Status::Attached;
+        let started = Instant::now();
+        while !self.recording.plan().iter().any(is_there) {
+            assert!(started.elapsed() < PATIENCE, "{:#?}", self.recording.plan());
+            let Self {
+                recording, runtime, ..
+            } = self;
+            // One tick of the recording comes at once.
+            let wait = async { recording.run(tokio::time::sleep(PAUSE), |_| {}).await };
+            runtime.block_on(wait).unwrap();
+        }
+    }
+
+    pub fn finish(mut self) -> Played {
+        Played {
+            data: self.recording.entry_data().unwrap().unwrap(),
+            truths: self.truths,
+            losses: self.recording.losses().unwrap(),
+            plan: self.recording.plan().to_vec(),
+        }
+    }
+}
+
 /// Records `program` while it plays `count` scenes.
 pub fn play(program: &mut Program, count: usize, probes: Probes) -> Played {
-    let features = Features::detect();
-    let watch = Watch::Processes(vec![program.pid()]);
-    let mut recording = Recording::start(&features, &options(watch, probes)).unwrap();
-    let mut truths = Vec::new();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let until = async {
-            for _ in 0..count {
-                truths.extend(program.play().await);
-            }
-        };
-        let run = recording.run(until, |_| {});
-        tokio::time::timeout(PATIENCE, run).await.unwrap().unwrap();
-    });
-    Played {
-        data: recording.entry_data().unwrap().unwrap(),
-        truths,
-        losses: recording.losses().unwrap(),
-        plan: recording.plan().to_vec(),
-    }
+    let mut watching = Watching::of(program, probes);
+    (0..count).for_each(|_| watching.play(program));
+    watching.finish()
 }
 
 impl Played {

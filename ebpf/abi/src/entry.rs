@@ -285,7 +285,10 @@ pub struct EdgeKey {
     pub set: u64,
 }
 
-/// How often it happened.
+/// Threads of an edge that are remembered, each at its id's place in as many.
+pub const THREADS: usize = 8;
+
+/// How often it happened, and to whom.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Edge {
@@ -295,8 +298,10 @@ pub struct Edge {
     pub first_ns: u64,
     /// Thread of the first.
     pub tid: u32,
-    /// 0.
-    pub padding: u32,
+    /// Bits in which the ids of other threads differed from that of the first: 0 when there was no other one.
+    pub differs: u32,
+    /// Threads by id modulo [`THREADS`], the last one of each, 0 = none.
+    pub threads: [u32; THREADS],
 }
 
 /// Ring buffer record: something about entry points that has a stack, [`Event`].
@@ -371,7 +376,8 @@ pub struct Event {
 }
 
 const _: () = assert!(size_of::<Place>() == 96 + PIECE_BYTES && size_of::<EdgeKey>() == 24);
-const _: () = assert!(size_of::<Lock>() == 216 + 16 * BUCKETS && size_of::<Edge>() == 24);
+const _: () =
+    assert!(size_of::<Lock>() == 216 + 16 * BUCKETS && size_of::<Edge>() == 24 + 4 * THREADS);
 const _: () = assert!(size_of::<Event>() == 224 + PIECE_BYTES + STACK_BYTES);
 
 /// What a probed function does, packed into the owner's 32 bits of the attach cookie. 0 is no call.

@@ -1,6 +1,6 @@
 //! Pairs of locks: one is asked for while the other is held.
 
-use holdup_abi::entry::{EVENT_EDGE, Edge, EdgeKey, Thread};
+use holdup_abi::entry::{EVENT_EDGE, Edge, EdgeKey, THREADS, Thread};
 
 use super::{
     event::{self, Told},
@@ -51,20 +51,21 @@ fn mix(slot: u32, mode: u32) -> u64 {
 fn count(thread: &mut Thread, key: &EdgeKey, held: u32, asked: u32, tid: u32) {
     if let Some(edge) = ENTRY_EDGES.get_ptr_mut(key) {
         // SAFETY: a live map value; entries are never removed.
-        unsafe { add(&raw mut (*edge).count, 1) };
+        unsafe { again(edge, tid) };
         return;
     }
     let edge = Edge {
         count: 1,
         first_ns: now_ns(),
         tid,
-        padding: 0,
+        differs: 0,
+        threads: [0; THREADS],
     };
     if ENTRY_EDGES.insert(key, &edge, NOEXIST).is_err() {
         match ENTRY_EDGES.get_ptr_mut(key) {
             // Another processor was first.
             // SAFETY: as above.
-            Some(edge) => unsafe { add(&raw mut (*edge).count, 1) },
+            Some(edge) => unsafe { again(edge, tid) },
             None => lost(Counter::EntryEdgesFull),
         }
         return;
@@ -83,4 +84,20 @@ fn count(thread: &mut Thread, key: &EdgeKey, held: u32, asked: u32, tid: u32) {
             edge: *key,
         },
     );
+}
+
+/// Counts an edge that is known, and notes its thread: one thread alone cannot wait for itself. Without a branch, since
+/// this is reached on many ways and each is verified by itself.
+///
+/// # Safety
+/// `edge` is a live map value.
+#[inline(always)]
+unsafe fn again(edge: *mut Edge, tid: u32) {
+    // SAFETY: the caller's promise; other processors store whole words, and who loses a race stores again next time.
+    unsafe {
+        add(&raw mut (*edge).count, 1);
+        (*edge).differs |= (*edge).tid ^ tid;
+        let threads = (&raw mut (*edge).threads).cast::<u32>();
+        *threads.add(tid as usize % THREADS) = tid;
+    }
 }

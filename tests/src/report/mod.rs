@@ -1,6 +1,7 @@
 //! holdup's JSON as a foreign program reads it: from its documentation, not from the product's types. Every documented
 //! field must be there and have its documented form; more fields may appear.
 
+mod entry;
 pub mod explanation;
 mod go;
 pub mod lock;
@@ -11,6 +12,10 @@ mod tests;
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
+pub use entry::{
+    Entry, EntryHolder, EntryLock, LongestHold, Mistake, OrderCheck, OrderEdge, OrderLock,
+    PotentialDeadlock, Times,
+};
 pub use explanation::{Deadlock, Explanation, Node, RootBlocker};
 pub use go::{GoProcess, Goroutines, Group};
 pub use lock::{
@@ -39,6 +44,8 @@ pub struct Capture {
     pub root_blockers: Vec<RootBlocker>,
     /// Circles.
     pub deadlocks: Vec<Deadlock>,
+    /// What probes on every lock and unlock saw.
+    pub entry: Option<Entry>,
 }
 
 /// `holdup.snapshot/v1`.
@@ -139,6 +146,14 @@ impl Capture {
         one_lock(&self.locks, pid, address, kind)
     }
 
+    /// What probes on every lock and unlock saw.
+    ///
+    /// # Errors
+    /// When they were not asked for.
+    pub fn entry(&self) -> Result<&Entry> {
+        self.entry.as_ref().context("no entry in the report")
+    }
+
     /// Sum of the finished waits of process `pid`.
     #[must_use]
     pub fn waits_of(&self, pid: u32) -> u64 {
@@ -169,6 +184,9 @@ impl Capture {
             "targets_full",
             "adopt_full",
             "internal",
+            "go_waits_full",
+            "go_end_missed",
+            "go_unreadable",
         ];
         for counter in WAITS {
             ensure!(self.lost(counter)? == 0, "lost: {:?}", self.loss);

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Bucket, Capture, Frame, GoProcess, Lock, Probe, Process, Snapshot, explanation};
+use super::{
+    Bucket, Capture, Entry, Frame, GoProcess, Lock, Probe, Process, Snapshot, explanation,
+};
 
 const KINDS: &[&str] = &[
     "mutex",
@@ -64,6 +66,7 @@ pub fn capture(capture: &Capture) -> Result<()> {
         );
     }
     explanation::rules(&capture.locks, &capture.root_blockers, &capture.deadlocks)?;
+    capture.entry.iter().try_for_each(Entry::check)?;
     parked(&capture.processes, &capture.locks)
 }
 
@@ -249,7 +252,7 @@ fn lock(lock: &Lock) -> Result<()> {
 }
 
 /// Buckets ascend by powers of two, are not empty, and can hold the total.
-fn histogram(histogram: &[Bucket], total_ns: u64) -> Result<()> {
+pub(super) fn histogram(histogram: &[Bucket], total_ns: u64) -> Result<()> {
     let mut least_ns = 0u64;
     let mut before = 0;
     for (index, Bucket { le_ns, count }) in histogram.iter().enumerate() {

@@ -3,6 +3,8 @@
 mod agent;
 mod empty;
 mod explain;
+mod golang;
+mod goroutines;
 mod observer;
 mod report;
 mod uprobes;
@@ -34,8 +36,8 @@ pub struct Args {
     #[arg(long, default_value_t = 500)]
     milliseconds: u64,
     /// Only observers whose name contains one of these, besides the untraced run and the empty programs; `explain` is the
-    /// explanation of many waiters, `agent` what `holdup agent` costs and how fast it is, `uprobes` what those cost on every
-    /// lock
+    /// explanation of many waiters, `agent` what `holdup agent` costs and how fast it is, `golang` what `--probe go` costs,
+    /// `go` what looking at goroutines costs, `uprobes` what those cost on every lock
     #[arg(long)]
     only: Vec<String>,
     /// Measure this agent, which is built already, instead of building an optimised one
@@ -90,6 +92,20 @@ pub fn run(args: &Args) -> Result<()> {
         None
     };
 
+    let parked = if args.only.is_empty() || args.only.iter().any(|only| only == "golang") {
+        ui::step("goroutines");
+        Some(golang::measure(&agent, args.rounds, args.milliseconds)?)
+    } else {
+        None
+    };
+
+    let goroutines = if args.only.is_empty() || args.only.iter().any(|only| only == "go") {
+        ui::step("goroutines");
+        Some(goroutines::measure(&agent, args.rounds)?)
+    } else {
+        None
+    };
+
     let probed = if args.only.is_empty() || args.only.iter().any(|only| only == "uprobes") {
         ui::step("uprobes");
         Some(uprobes::measure(&agent, args.rounds)?)
@@ -103,6 +119,12 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if let Some(watched) = &watched {
         ui::line(watched.markdown());
+    }
+    if let Some(parked) = &parked {
+        ui::line(parked.markdown());
+    }
+    if let Some(goroutines) = &goroutines {
+        ui::line(goroutines.markdown());
     }
     if let Some(probed) = &probed {
         ui::line(probed.markdown());
@@ -122,6 +144,8 @@ pub fn run(args: &Args) -> Result<()> {
     let more = json!({
         "explain": explained.as_ref().map(explain::Runs::json),
         "agent": watched.as_ref().map(agent::Results::json),
+        "golang": parked.as_ref().map(golang::Runs::json),
+        "goroutines": goroutines.as_ref().map(goroutines::Results::json),
         "uprobes": probed.as_ref().map(uprobes::Runs::json),
     });
     keep(args, &runs, more)?;

@@ -87,6 +87,10 @@ pub struct Edge {
     pub first_ns: u64,
     /// Thread of the first.
     pub tid: u32,
+    /// Other threads that did so: of those whose ids are alike modulo 8, the last one.
+    pub others: Vec<u32>,
+    /// There was another one, and it is not known which.
+    pub more: bool,
     /// All locks that the thread held, `held` included. `None` when its record was lost: nothing is known of gates then.
     pub set: Option<Vec<Held>>,
     /// Name of the thread of the first; empty when its record was lost.

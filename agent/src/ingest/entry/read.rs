@@ -72,6 +72,8 @@ fn locks(ebpf: &Ebpf, slots: usize) -> Result<BTreeMap<u32, Lock>, PlaneError> {
 
 fn edge(key: &EdgeKey, count: &Count, gather: &Gather) -> Edge {
     let told = gather.edges.get(key);
+    let others = count.threads.into_iter();
+    let others: Vec<u32> = others.filter(|&tid| tid != 0 && tid != count.tid).collect();
     let held = |slot, mode| Held {
         slot,
         mode: Mode(mode),
@@ -82,6 +84,8 @@ fn edge(key: &EdgeKey, count: &Count, gather: &Gather) -> Edge {
         count: count.count,
         first_ns: count.first_ns,
         tid: count.tid,
+        more: count.differs != 0 && others.is_empty(),
+        others,
         set: told.map(|told| told.set.clone()),
         comm: told.map(|told| told.comm.clone()).unwrap_or_default(),
         held_stack: told.map(|told| told.held_stack.clone()).unwrap_or_default(),

@@ -176,6 +176,12 @@ impl Uprobes {
         }
     }
 
+    /// Whether everything was detached for good.
+    #[must_use]
+    pub const fn is_taken_away(&self) -> bool {
+        self.taken_away
+    }
+
     /// Who is or was probed: processes, or, as `None`, everybody.
     #[must_use]
     pub const fn scopes(&self) -> &BTreeSet<Option<u32>> {

@@ -4,6 +4,7 @@
 //! The reader's browser chooses light or dark; print shows all call paths. Long lists are cut and say so.
 
 mod chain;
+mod entry;
 mod flame;
 mod footer;
 mod histogram;

@@ -1,6 +1,8 @@
 //! The page as a whole.
 
-use super::{View, flame, footer, incident, lock, markup::Html, overview, summary, threads, waits};
+use super::{
+    View, entry, flame, footer, incident, lock, markup::Html, overview, summary, threads, waits,
+};
 use crate::sink::{Report, units};
 
 const STYLE: &str = include_str!("style.css");
@@ -29,6 +31,7 @@ pub fn render(view: &View<'_>) -> String {
         incident::write(&mut html, bundle);
     }
     summary::write(&mut html, view);
+    entry::write(&mut html, view);
     overview::write(&mut html, view);
     lock::write_all(&mut html, view);
     flame::write(&mut html, view.report);

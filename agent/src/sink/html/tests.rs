@@ -219,6 +219,26 @@ fn links_lead_somewhere() {
 }
 
 #[test]
+fn what_entry_probes_saw_has_a_section() {
+    let page = |capture| {
+        let report = Report::Capture(capture);
+        let html = render(&report, &Causes::of_report(&report));
+        parse(&html);
+        html
+    };
+    let html = page(fixture::entry::capture_with_entry());
+    for expected in [
+        "Potential deadlock: pool_lock then audit_lock at bank.c:40, audit_lock then pool_lock at bank.c:71",
+        "worker-2 (4244) for 3.20 s",
+        "Mistake, seen 7 times: worker-1 (4243) waits on jobs",
+        "2.40M hits",
+    ] {
+        assert!(html.contains(expected), "no {expected}");
+    }
+    assert!(!page(fixture::capture()).contains("Every lock and unlock"));
+}
+
+#[test]
 fn a_quiet_report_says_so() {
     let mut capture = fixture::capture();
     capture.locks.clear();

@@ -8,7 +8,7 @@ use crate::{
 };
 
 use super::{
-    Options, footer, goroutines,
+    Options, entry, footer, goroutines,
     group::{self, Group},
     histogram, lock,
     page::{Page, Style},
@@ -39,6 +39,7 @@ pub fn render(capture: &Capture, options: &Options) -> String {
     header(&mut page, capture, &locks);
     lock::deadlocks(&mut page, &capture.deadlocks);
     lock::roots(&mut page, &capture.root_blockers);
+    entry::write(&mut page, capture.entry.as_deref(), &comms, options);
     if !locks.is_empty() {
         page.blank();
         heading(&mut page, "LOCK", "PEAK");

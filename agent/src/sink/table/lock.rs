@@ -162,7 +162,8 @@ fn is_line(place: &str) -> bool {
     line.is_some_and(|line| !line.is_empty() && line.bytes().all(|b| b.is_ascii_digit()))
 }
 
-fn left_to_json(page: &mut Page, rows: usize, shown: usize, what: &str) {
+/// Says how many rows only the JSON document has.
+pub fn left_to_json(page: &mut Page, rows: usize, shown: usize, what: &str) {
     if let Some(more @ 1..) = rows.checked_sub(shown) {
         let more = units::count(more as u64);
         page.paragraph(

@@ -3,6 +3,7 @@
 
 mod bundle;
 mod capture;
+mod entry;
 pub(super) mod footer;
 mod goroutines;
 mod group;

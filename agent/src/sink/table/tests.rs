@@ -21,6 +21,27 @@ fn golden_capture() {
 }
 
 #[test]
+fn golden_entry() {
+    let document = fixture::entry::capture_with_entry();
+    golden::check("entry.txt", &capture(&document, &PLAIN));
+}
+
+/// A saved recording of before, or of one that was not asked for it, shows nothing of it.
+#[test]
+fn what_was_not_asked_for_is_not_shown() {
+    let document = fixture::capture();
+    assert!(!capture(&document, &PLAIN).contains("Every lock"));
+    let mut nothing = fixture::entry::capture_with_entry();
+    nothing.entry = Some(Box::default());
+    let page = capture(&nothing, &PLAIN);
+    assert!(
+        page.contains("no lock was taken while another one was held"),
+        "{page}"
+    );
+    assert!(page.contains("No lock was taken."), "{page}");
+}
+
+#[test]
 fn golden_snapshot() {
     golden::check("snapshot.txt", &snapshot(&fixture::snapshot(), &PLAIN));
 }

@@ -1,0 +1,96 @@
+//! Waits on a word of the thread's own are accounted to the lock that they are for; so are those that wake it.
+
+use holdup_abi::{
+    lock::{Lock, LockKey, RETIRED},
+    slow::OWN_WORD,
+    thread::Thread,
+};
+
+use super::fit::Noted;
+use crate::{
+    count::{Counter, lost},
+    maps::{NOTES, OWN_WORDS, config},
+    thread,
+};
+
+/// Keeps with the statistics what is known of the wait that begins, and lists a word of the thread's own for those that
+/// wake it.
+///
+/// # Safety
+/// `lock` is a live element of the lock array, whose key is for `noted.address`.
+#[inline(always)]
+pub unsafe fn record(lock: *mut Lock, noted: &Noted) {
+    if config!(slow) == 0 {
+        return;
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*lock).row = noted.row;
+        (*lock).inside = noted.inside;
+        if noted.flags & OWN_WORD != 0 {
+            let key = LockKey {
+                address: noted.word,
+                tgid: (*lock).key.tgid & !RETIRED,
+                generation: (*lock).key.generation,
+            };
+            if OWN_WORDS.insert(key, noted.address, 0).is_err() {
+                lost(Counter::WakesLost);
+            }
+        }
+    }
+}
+
+/// What to account a wake of this word to: the lock that a thread waits for which sleeps there on a word of its own.
+#[inline(always)]
+pub fn woken(key: LockKey) -> LockKey {
+    if config!(slow) == 0 {
+        return key;
+    }
+    // SAFETY: a live map value, copied out at once.
+    match OWN_WORDS.get_ptr(&key).map(|address| unsafe { *address }) {
+        Some(address) => LockKey { address, ..key },
+        None => key,
+    }
+}
+
+/// Whether the thread's last wait was on a word of its own.
+#[inline(always)]
+pub fn on_own_word(thread: &Thread) -> bool {
+    config!(slow) == 1 && thread.flags & OWN_WORD != 0
+}
+
+/// The thread sleeps on its own word no more.
+#[inline(never)]
+pub fn awake(thread: &Thread) {
+    let Some(note) = NOTES.get_ptr_mut(thread::index(thread.tid, config!(thread_mask))) else {
+        lost(Counter::Internal);
+        return;
+    };
+    // SAFETY: a live array element; another thread's is told by its id.
+    let note = unsafe { &mut *note };
+    if note.tid == thread.tid {
+        let key = LockKey {
+            address: note.listed_word,
+            tgid: thread.tgid,
+            generation: thread.generation,
+        };
+        let _ = OWN_WORDS.remove(key);
+        note.listed_word = 0;
+    }
+}
+
+/// The thread has ended, or runs another program.
+#[inline(always)]
+pub fn gone(tid: u32) {
+    if config!(slow) == 0 {
+        return;
+    }
+    if let Some(note) = NOTES.get_ptr_mut(thread::index(tid, config!(thread_mask))) {
+        // SAFETY: as above.
+        unsafe {
+            if (*note).tid == tid {
+                (*note).tid = 0;
+            }
+        }
+    }
+}
