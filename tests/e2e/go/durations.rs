@@ -426,3 +426,30 @@ fn a_process_that_does_not_stand_still() -> Result<()> {
     }
     Ok(())
 }
+
+/// Goroutines that had parked before anybody watched: how many there are is known, and for how long at least they wait.
+#[test]
+fn those_that_wait_already() -> Result<()> {
+    let program = go::newest()?.build("pileup", Variant::Stripped)?;
+    let mut workload = Workload::start(&program, &["7", "3"])?;
+    let parked: Parked = workload.go_to("parked")?;
+    let began = Instant::now();
+    let recording = Recording::with(&["-p", &workload.pid_text(), "--probe", "go"])?;
+    let attached = Instant::now();
+    // Long enough to be told from the time that the report takes.
+    thread::sleep(Duration::from_millis(200));
+    let least = u64::try_from(attached.elapsed().as_nanos())?;
+    let capture = recording.stop()?;
+    let most = u64::try_from(began.elapsed().as_nanos())?;
+    for (kind, waiters) in [("rwlock_read", 7), ("rwlock_write", 3)] {
+        let lock = capture.lock(workload.pid(), parked.mutex()?, kind)?;
+        ensure!((lock.waiters, lock.waits) == (waiters, 0), "{lock:?}");
+        let oldest = lock.oldest_wait_ns.context("no age")?;
+        ensure!(
+            (least..=most).contains(&oldest) && lock.oldest_is_at_least,
+            "{oldest} is not in {least}..={most}: {lock:?}"
+        );
+        ensure!(lock.holder.is_some(), "{lock:?}");
+    }
+    workload.finish()
+}
