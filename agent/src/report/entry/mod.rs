@@ -56,7 +56,7 @@ pub fn build(
     let (locks, locks_left_out) = locks::locks(data, names, now_ns);
     EntryReport {
         locks,
-        locks_left_out,
+        locks_left_out: locks_left_out + data.forgotten,
         potential_deadlocks: order.potential_deadlocks,
         order_check: order.check,
         order: order.edges,
