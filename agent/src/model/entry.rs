@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Frame, hex, histogram::Bucket};
+use super::{
+    Frame, hex,
+    histogram::{self, Bucket},
+};
 
 /// What `--probe entry` saw.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,7 +124,7 @@ pub struct EntryLock {
     /// The longest of the finished holds that was looked at: some that were not may have been longer, by less than twice.
     /// Null when none was.
     pub longest_hold: Option<LongestHold>,
-    /// Who holds it now; null when nobody does, or readers do.
+    /// Who holds it now; null when nobody does, when readers do, and when probes were taken off.
     pub holder: Option<EntryHolder>,
     /// Readers that hold it now, or threads that wait on it when it cannot be held.
     pub users: u64,
@@ -140,6 +143,74 @@ pub struct Times {
     pub max_ns: u64,
     /// Non-empty buckets, ascending; their counts add up to `count`.
     pub histogram: Vec<Bucket>,
+}
+
+impl EntryLock {
+    /// Adds the numbers of another lock; names stay, and so does the holder if there is one.
+    pub fn add(&mut self, other: &Self) {
+        let Self {
+            id: _,
+            pid: _,
+            address: _,
+            generation: _,
+            kind: _,
+            symbol: _,
+            site: _,
+            acquisitions,
+            reads,
+            repeated,
+            contended,
+            reacquired,
+            failed_tries,
+            timeouts,
+            errors,
+            releases,
+            unmatched,
+            unheard,
+            wait,
+            hold,
+            longest_hold,
+            holder,
+            users,
+            destroyed,
+        } = self;
+        for (sum, more) in [
+            (acquisitions, other.acquisitions),
+            (reads, other.reads),
+            (repeated, other.repeated),
+            (contended, other.contended),
+            (reacquired, other.reacquired),
+            (failed_tries, other.failed_tries),
+            (timeouts, other.timeouts),
+            (errors, other.errors),
+            (releases, other.releases),
+            (unmatched, other.unmatched),
+            (unheard, other.unheard),
+            (users, other.users),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+        wait.add(&other.wait);
+        hold.add(&other.hold);
+        let ns = |hold: &Option<LongestHold>| hold.as_ref().map_or(0, |hold| hold.held_ns);
+        if ns(&other.longest_hold) > ns(longest_hold) {
+            longest_hold.clone_from(&other.longest_hold);
+        }
+        if holder.is_none() {
+            holder.clone_from(&other.holder);
+        }
+        *destroyed &= other.destroyed;
+    }
+}
+
+impl Times {
+    /// Adds others.
+    pub fn add(&mut self, other: &Self) {
+        self.count = self.count.saturating_add(other.count);
+        self.total_ns = self.total_ns.saturating_add(other.total_ns);
+        self.max_ns = self.max_ns.max(other.max_ns);
+        self.histogram = histogram::sum([&*self.histogram, &*other.histogram]);
+    }
 }
 
 /// A hold that lasted.
@@ -263,6 +334,8 @@ pub struct OrderCheck {
     pub one_thread: u64,
     /// Circles that cannot close since a reader would only wait for readers.
     pub readers: u64,
+    /// Edges that were not looked at, since it is not known what else was held: their records were lost.
+    pub unjudged: u64,
     /// Circles beyond the bound on reports.
     pub left_out: u64,
     /// Locks of tangles too large to search for longer circles within the bounds; circles of two were found.

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 pub use entry::{
     Entry, EntryHolder, EntryLock, LongestHold, Mistake, OrderCheck, OrderEdge, OrderLock,
-    PotentialDeadlock, Times,
+    PotentialDeadlock, Price, Times,
 };
 pub use explanation::{Deadlock, Explanation, Node, RootBlocker};
 pub use go::{GoProcess, Goroutines, Group};
@@ -184,6 +184,9 @@ impl Capture {
             "targets_full",
             "adopt_full",
             "internal",
+            "go_waits_full",
+            "go_end_missed",
+            "go_unreadable",
         ];
         for counter in WAITS {
             ensure!(self.lost(counter)? == 0, "lost: {:?}", self.loss);

@@ -134,6 +134,8 @@ impl Entry {
                 self.processes.entry(pid).or_default().links.extend(links);
                 self.tell(plane, binary, pid, Status::Attached, text);
             }
+            // That was told when it was done.
+            Err(AttachError::TakenAway) => {}
             Err(error) => {
                 let text = describe(&error);
                 (self.say)(&format!(
@@ -176,7 +178,11 @@ fn describe(error: &AttachError) -> String {
 }
 
 /// Returns first: a call whose return is not caught would be one that never ends.
-fn attach(plane: &mut Plane, pid: u32, sites: &Sites) -> Result<(Vec<Links>, String), AttachError> {
+fn attach_sites(
+    plane: &mut Plane,
+    pid: u32,
+    sites: &Sites,
+) -> Result<(Vec<Links>, String), AttachError> {
     let mut links = Vec::new();
     if !sites.returns.is_empty() {
         links.push(plane.probe("entry_return", &sites.returns, Some(pid))?);

@@ -19,6 +19,8 @@ use super::{
 const SHOWN: usize = 5;
 /// Frames of an edge's ends: a reader needs the line and who called.
 const FRAMES: usize = 2;
+/// Rows with all that is known of them.
+const DETAILED: usize = 5;
 /// Columns of the numbers at the right of a row.
 const NUMBERS: usize = 40;
 
@@ -114,10 +116,11 @@ fn checked(check: &OrderCheck, report: &EntryReport) -> String {
         gated,
         one_thread,
         readers,
+        unjudged,
         left_out,
         unsearched,
     } = *check;
-    if edges == 0 {
+    if edges == 0 && unjudged == 0 {
         return "lock order: no lock was taken while another one was held".to_owned();
     }
     let circles = report.potential_deadlocks.len() as u64 + left_out;
@@ -142,6 +145,12 @@ fn checked(check: &OrderCheck, report: &EntryReport) -> String {
     if !harmless.is_empty() {
         line.push_str(&format!("; harmless: {}", harmless.join(", ")));
     }
+    if unjudged > 0 {
+        let pairs = units::count(unjudged);
+        line.push_str(&format!(
+            "; {pairs} not judged, since their records were lost"
+        ));
+    }
     if unsearched > 0 {
         line.push_str(&format!(
             "; {} locks in tangles too large to search for long circles",
@@ -162,14 +171,43 @@ fn mistake(page: &mut Page, mistake: &Mistake) {
     }
 }
 
+/// Locks that a reader cannot tell apart, as one.
+struct Group {
+    lock: EntryLock,
+    locks: u64,
+}
+
+/// Rows, those that can be held first; each in the order of the document.
+fn groups(report: &EntryReport) -> Vec<Group> {
+    let is_used = |lock: &&EntryLock| lock.acquisitions > 0 || lock.holder.is_some();
+    let mut index_of = HashMap::new();
+    let mut groups: Vec<Group> = Vec::new();
+    for lock in report.locks.iter().filter(is_used) {
+        let name = lock.symbol.as_ref().or(lock.site.as_ref());
+        let address = if name.is_some() { 0 } else { lock.address };
+        let key = (lock.pid, lock.kind, name, address);
+        let index = *index_of.entry(key).or_insert(groups.len());
+        if let Some(group) = groups.get_mut(index) {
+            group.lock.add(lock);
+            group.locks += 1;
+        } else {
+            groups.push(Group {
+                lock: lock.clone(),
+                locks: 1,
+            });
+        }
+    }
+    groups.sort_by_key(|group| !group.lock.kind.is_held());
+    groups
+}
+
 const fn name_columns(page: &Page) -> usize {
     page.width() - lock::KIND - 1 - NUMBERS
 }
 
 fn locks(page: &mut Page, report: &EntryReport, comms: &HashMap<u32, &str>, options: &Options) {
-    let is_used = |lock: &&EntryLock| lock.acquisitions > 0 || lock.holder.is_some();
-    let rows: Vec<&EntryLock> = report.locks.iter().filter(is_used).collect();
-    if rows.is_empty() {
+    let groups = groups(report);
+    if groups.is_empty() {
         page.paragraph("No lock was taken.", Style::Plain);
         return;
     }
@@ -188,20 +226,24 @@ fn locks(page: &mut Page, report: &EntryReport, comms: &HashMap<u32, &str>, opti
     );
     page.line(&[(&heading, Style::Dim)]);
     let several = comms.len() > 1;
-    for lock in rows.iter().take(options.top) {
-        let comm = comms.get(&lock.pid).copied().filter(|_| several);
-        row(page, lock, comm);
+    for (index, group) in groups.iter().take(options.top).enumerate() {
+        let comm = comms.get(&group.lock.pid).copied().filter(|_| several);
+        row(page, group, comm);
+        if index < DETAILED {
+            details(page, &group.lock);
+        } else {
+            holder(page, &group.lock);
+        }
     }
-    let rows = rows.len() as u64 + report.locks_left_out;
-    lock::left_out(
-        page,
-        usize::try_from(rows).unwrap_or(usize::MAX),
-        options.top,
-        "locks",
-    );
+    let shown = groups.iter().take(options.top);
+    let shown: u64 = shown.map(|group| group.locks).sum();
+    let all = groups.iter().map(|group| group.locks).sum::<u64>() + report.locks_left_out;
+    let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    lock::left_out(page, count(all), count(shown), "locks");
 }
 
-fn row(page: &mut Page, lock: &EntryLock, comm: Option<&str>) {
+fn row(page: &mut Page, group: &Group, comm: Option<&str>) {
+    let lock = &group.lock;
     let columns = name_columns(page);
     let comm = comm.map_or(String::new(), |comm| {
         format!("{}: ", text::truncate_middle(comm, 15))
@@ -210,11 +252,13 @@ fn row(page: &mut Page, lock: &EntryLock, comm: Option<&str>) {
         (Some(name), _) | (None, Some(name)) => name.clone(),
         (None, None) => format!("{:#x}", lock.address),
     };
-    let room = columns.saturating_sub(text::width(&comm) + 1);
-    let called = text::truncate_middle(
-        &format!("{comm}{}", text::shorten_function(&called, room)),
-        columns - 1,
-    );
+    let like = match group.locks {
+        1 => String::new(),
+        locks => format!(" ({} locks)", units::count(locks)),
+    };
+    let room = columns.saturating_sub(text::width(&comm) + like.len() + 1);
+    let called = text::truncate_middle(&text::shorten_function(&called, room), room);
+    let called = format!("{comm}{called}{like}");
     let duration = |ns| match lock.kind.is_held() {
         true => units::duration(ns),
         false => "-".to_owned(),
@@ -235,24 +279,10 @@ fn row(page: &mut Page, lock: &EntryLock, comm: Option<&str>) {
         (&text::left(&called, columns), Style::Bold),
         (&numbers, Style::Plain),
     ]);
-    if let Some(holder) = &lock.holder {
-        let at = holder.frames.is_empty();
-        let at = if at { "" } else { ", from" };
-        let line = format!(
-            "{} ({}), for {}{at}",
-            holder.comm,
-            holder.tid,
-            units::duration(holder.since_ns)
-        );
-        page.detail("held by", &line, Style::Bold);
-        if !holder.frames.is_empty() {
-            stack::write(page, &holder.frames, FRAMES);
-        }
-    }
-    if lock.kind.is_held() && lock.users > 0 {
-        let readers = units::plural(lock.users, "reader", "readers");
-        page.detail("held by", &readers, Style::Plain);
-    }
+}
+
+fn details(page: &mut Page, lock: &EntryLock) {
+    holder(page, lock);
     for (label, times) in [("waits", &lock.wait), ("holds", &lock.hold)] {
         if let Some(bars) = histogram::sparkline(&times.histogram) {
             let mean = times.total_ns.checked_div(times.count).unwrap_or_default();
@@ -285,6 +315,27 @@ fn row(page: &mut Page, lock: &EntryLock, comm: Option<&str>) {
         .collect();
     if !refused.is_empty() {
         page.detail("in vain", &refused.join(", "), Style::Plain);
+    }
+}
+
+fn holder(page: &mut Page, lock: &EntryLock) {
+    if let Some(holder) = &lock.holder {
+        let at = holder.frames.is_empty();
+        let at = if at { "" } else { ", from" };
+        let line = format!(
+            "{} ({}), for {}{at}",
+            holder.comm,
+            holder.tid,
+            units::duration(holder.since_ns)
+        );
+        page.detail("held by", &line, Style::Bold);
+        if !holder.frames.is_empty() {
+            stack::write(page, &holder.frames, FRAMES);
+        }
+    }
+    if lock.kind.is_held() && lock.users > 0 {
+        let readers = units::plural(lock.users, "reader", "readers");
+        page.detail("held by", &readers, Style::Plain);
     }
 }
 
