@@ -161,12 +161,11 @@ fn java_monitors_and_parked_threads() -> Result<()> {
         };
         let monitors = told("monitor__contended__enter");
         if with_monitors {
-            // Of all threads, on condition variables of their own: one monitor.
-            let [monitor] = monitors.as_slice() else {
-                anyhow::bail!("{monitors:?}");
-            };
+            // All threads sleep on condition variables of their own, for one monitor; the machine's own are contended too.
+            let busiest = monitors.iter().max_by_key(|lock| lock.waits);
+            let monitor = busiest.context("no monitor")?;
             ensure!(
-                monitor.kind == "mutex" && monitor.waits >= 10,
+                monitor.kind == "mutex" && monitor.waits >= 10 && monitor.wakes >= 10,
                 "{monitor:?}"
             );
         } else {
