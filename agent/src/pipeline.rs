@@ -42,7 +42,10 @@ use crate::{
         uprobe::asked::Probes,
     },
     proc::memory::Copied,
-    report::{self, budget::Budget, capture, engine::Engine, snapshot::Seen},
+    report::{
+        self, budget::Budget, capture, engine::Engine, goroutines::ageing::Ageing, snapshot::Seen,
+    },
+    symbol::Space,
 };
 
 /// How often the ring buffer is looked at even when the kernel does not call.
@@ -137,6 +140,8 @@ pub struct Recording {
     targets_grow: bool,
     started: Instant,
     started_at: SystemTime,
+    /// Looks at goroutines.
+    ageing: Option<Ageing>,
 }
 
 impl Recording {
@@ -176,15 +181,30 @@ impl Recording {
         if let Some(overhead) = &mut overhead {
             overhead.release(&mut plane);
         }
+        if let Some(goroutines) = &mut goroutines {
+            goroutines.look_back(&mut engine);
+        }
         // Loading the programs takes a while, in which nothing is seen.
         let (started, started_at) = (Instant::now(), SystemTime::now());
         if options.sample_interval.is_some() {
             engine.first_look(&mut capture::waiters(&mut plane)?);
         }
+        let mut spaces = engine.processes.spaces();
+        let unmet = options
+            .watch
+            .pids()
+            .iter()
+            .map(|&pid| Space { pid, generation: 0 });
+        let unmet: Vec<Space> = unmet
+            .filter(|space| !spaces.iter().any(|met| met.pid == space.pid))
+            .collect();
+        spaces.extend(unmet);
+        let ageing = Ageing::start(spaces, engine.live.take_ages());
         Ok(Self {
             plane,
             slow,
             engine,
+            ageing,
             entry,
             capacity,
             goroutines,
@@ -265,6 +285,7 @@ impl Recording {
                     self.follow()?;
                     if let Some(goroutines) = &mut self.goroutines {
                         goroutines.look(&mut self.plane, &mut self.engine);
+                        goroutines.look_back(&mut self.engine);
                     }
                     if let Some(overhead) = &mut self.overhead {
                         overhead.look(&mut self.plane);
@@ -273,6 +294,10 @@ impl Recording {
                     self.look_for_files(turns);
                     if turns.is_multiple_of(TICKS_PER_PRUNING) {
                         self.prune()?;
+                        if self.goroutines.is_some() {
+                            // Those of processes that are gone make room.
+                            self.plane.goroutines().map_err(io::Error::other)?;
+                        }
                     }
                 }
                 ready = readable(&ring) => ready?,
@@ -348,6 +373,7 @@ impl Recording {
     /// A table cannot be read.
     pub fn finish(&mut self) -> Result<Capture, PlaneError> {
         let duration = self.started.elapsed();
+        self.engine.goroutines = self.ageing.take().map(Ageing::finish).unwrap_or_default();
         let mut price = None;
         for entry in self.slow.iter().flat_map(Slow::plan) {
             self.plane.add_to_plan(entry);

@@ -28,7 +28,8 @@ const HEAD: &str = "\
 //! Made by `cargo xtask go-layout` from programs that each of these releases built. Do not edit.
 
 use super::{
-    Func, G, Hchan, InlinedCall, Layout, M, Moduledata, NotifyList, PollDesc, SemaRoot, Sudog,
+    Func, G, Hchan, InlinedCall, Layout, M, Mheap, Moduledata, NotifyList, PollDesc, SemaRoot,
+    Sudog, Timer,
 };
 
 /// Rows by minor release, oldest first.

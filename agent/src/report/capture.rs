@@ -167,13 +167,13 @@ pub fn build(
             watched_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
         },
     );
-    let mut causes = causes(&mut assembled, plane, engine, now_ns);
-    let mut goroutines = goroutines::look(go, engine, &mut parked, &mut || {
+    let ages = std::mem::take(&mut engine.goroutines);
+    let mut goroutines = goroutines::look(go, ages, engine, &mut parked, &mut || {
         plane.goroutines().unwrap_or_default()
     });
+    let causes = causes(&mut assembled, &mut goroutines, plane, engine, now_ns);
     let ranks = std::mem::take(&mut assembled.ranks);
     goroutines.merge(&mut assembled.locks, ranks);
-    goroutines.rank(&mut causes);
     let mut loss = plane.losses()?;
     loss.extend(engine.losses());
     loss.insert("waiters_not_unwound".into(), without_stack);
@@ -197,6 +197,7 @@ pub fn build(
 /// Who holds what, and why: both from looks at what goes on, nobody stopped.
 fn causes(
     assembled: &mut Assembled,
+    goroutines: &mut goroutines::Found,
     plane: &mut Plane,
     engine: &mut Engine,
     now_ns: u64,
@@ -227,6 +228,7 @@ fn causes(
     let plane = RefCell::new(plane);
     explain::explain(
         assembled,
+        goroutines,
         engine,
         &mut || plane.borrow_mut().asleep(),
         |assembled| {

@@ -27,7 +27,7 @@ use crate::{
     },
     model::RawFrame,
     proc::memory::Copied,
-    runtime::go::Program,
+    runtime::go::{Program, ages::Ages},
     symbol::{Limits, Space, Symbols},
 };
 
@@ -61,6 +61,8 @@ pub struct Engine {
     pub keepsakes: HashMap<LockKey, Keepsake>,
     /// Processes that share memory, as of the report that is being made.
     pub sharers: Sharers,
+    /// Since when goroutines wait, by looks while recording.
+    pub goroutines: HashMap<Space, Ages>,
     /// When chains are not followed any further, if before they come to their own bounds.
     pub deadline: Option<Instant>,
     /// Chains into other processes that were not followed further, within the bounds.
@@ -80,6 +82,7 @@ impl Default for Engine {
             processes: Processes::default(),
             keepsakes: HashMap::new(),
             sharers: Sharers::default(),
+            goroutines: HashMap::new(),
             deadline: None,
             chains_cut: 0,
             undecodable: 0,

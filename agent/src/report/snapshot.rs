@@ -104,14 +104,22 @@ pub fn build(
             now_ns: began_ns,
         },
     );
-    let mut causes = explain::explain(&mut assembled, &mut engine, &mut asleep, |assembled| {
-        looks::of_threads(assembled, began_ns, seen, &again())
-    });
-    let mut goroutines =
-        goroutines::look(go, &mut engine, &mut Parked::default(), &mut HashMap::new);
+    let mut goroutines = goroutines::look(
+        go,
+        HashMap::new(),
+        &mut engine,
+        &mut Parked::default(),
+        &mut HashMap::new,
+    );
+    let causes = explain::explain(
+        &mut assembled,
+        &mut goroutines,
+        &mut engine,
+        &mut asleep,
+        |assembled| looks::of_threads(assembled, began_ns, seen, &again()),
+    );
     assembled.locks.append(&mut goroutines.locks);
     assembled.locks.sort_by_key(by_cause);
-    goroutines.rank(&mut causes);
     let threads = seen
         .iter()
         .map(|seen| {

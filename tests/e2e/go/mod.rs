@@ -3,7 +3,9 @@
 mod agent;
 mod chains;
 mod churn;
+mod cross;
 mod durations;
+mod follow;
 mod kinds;
 mod layout;
 mod pileup;

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     model::{Frame, Lock, Site},
+    proc::memory::Process,
     report::{
         engine::Engine,
         lock::{self, Sum},
@@ -21,7 +22,7 @@ use crate::{
     },
     runtime::{
         self,
-        go::{Census, ages::Ages},
+        go::{Census, ages::Ages, lockword::Held},
         identity,
     },
     symbol::{Space, Symbols},
@@ -39,6 +40,8 @@ pub struct Waited {
     pub waiters: Vec<usize>,
     /// Its entry.
     pub lock: Lock,
+    /// What it says of itself.
+    pub held: Option<Held>,
     /// All time waited that is known of, finished or not, in nanoseconds.
     pub rank: u128,
 }
@@ -135,13 +138,24 @@ fn lock(looked: Looked<'_>, awaited: Awaited, known: Known<'_>, engine: &mut Eng
         &mut engine.symbols,
     );
     let rank = u128::from(sum.wait_ns.total) + sum.going_on_ns;
+    let memory = Process {
+        pid: looked.space.pid,
+    };
+    let held = looked
+        .census
+        .and_then(|_| Held::read(&memory, awaited.of, awaited.address));
+    let mut evidence = format!("{} that goroutines wait for", awaited.of);
+    if let Some(words) = held.map(Held::describe).filter(|words| !words.is_empty()) {
+        evidence.push_str("; ");
+        evidence.push_str(&words);
+    }
     let lock = Lock {
         id,
         pid: looked.space.pid,
         address: awaited.address,
         kind: awaited.kind,
         runtime: Some("go".to_owned()),
-        evidence: format!("{} that goroutines wait for", awaited.of),
+        evidence,
         symbol,
         site: lead.and_then(|frames| frames.first()).map(name::place),
         waiters: sum.waiters,
@@ -166,6 +180,7 @@ fn lock(looked: Looked<'_>, awaited: Awaited, known: Known<'_>, engine: &mut Eng
         awaited,
         waiters: known.waiters,
         lock,
+        held,
         rank,
     }
 }
@@ -178,6 +193,11 @@ fn sum(looked: Looked<'_>, awaited: Awaited, known: &Known<'_>) -> Sum {
         sum.add(&semaphore.stats, awaited.kind, measured.now_ns);
     }
     let Some(census) = looked.census else {
+        let waiters = known
+            .semaphores
+            .iter()
+            .map(|semaphore| semaphore.stats.waiters);
+        sum.waiters = waiters.sum();
         return sum;
     };
     sum.waiters = known.waiters.len() as u64;

@@ -1,8 +1,11 @@
 //! Goroutines in a report: counted, grouped, their locks among those of threads, and why they wait.
 //!
-//! A report looks once. Go itself notes late since when a goroutine waits, so that ages are often not known.
+//! A snapshot looks once. Go itself notes seldom or late since when a goroutine waits, so that ages are often not known; a
+//! recording looks more often ([`ageing`]).
 
+pub mod ageing;
 mod chain;
+mod ends;
 mod frames;
 mod groups;
 pub mod live;
@@ -13,26 +16,23 @@ mod wait;
 
 use std::{
     cmp::Reverse,
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use self::{
+    ends::Ends,
     locks::{Looked, Waited},
     parked::Parked,
     wait::Waits,
 };
-use super::engine::Engine;
+use super::{engine::Engine, reach::BETWEEN};
 use crate::{
-    explain::graph::{self, Explained},
+    explain::graph::Facts,
     ingest::goroutines,
-    model::{
-        GoProcess, Lock,
-        explanation::{Deadlock, RootBlocker},
-        process::Process,
-    },
+    model::{GoProcess, Lock, process::Process},
     runtime::go::{Census, Program, ages::Ages, census::Options, program::Error},
     symbol::Space,
 };
@@ -49,10 +49,10 @@ pub struct Found {
     pub locks: Vec<Lock>,
     /// All time waited for each of them, as far as it was measured, in nanoseconds.
     pub ranks: Vec<u128>,
-    /// What they wait behind.
-    pub root_blockers: Vec<RootBlocker>,
-    /// Those that wait for each other.
-    pub deadlocks: Vec<Deadlock>,
+    /// What keeps them, for the graph.
+    pub facts: Facts,
+    /// Threads that they wait on, as (process id, thread id).
+    pub threads: BTreeSet<(u32, u32)>,
 }
 
 impl Found {
@@ -70,17 +70,6 @@ impl Found {
             self.locks.push(lock);
             self.ranks.push(rank);
         }
-    }
-
-    /// Puts what goroutines wait behind among what threads do: those that hold most up come first.
-    pub fn rank(&mut self, causes: &mut Explained) {
-        let roots = &mut causes.root_blockers;
-        roots.append(&mut self.root_blockers);
-        roots.sort_by_key(|root| Reverse((root.waiters_total, root.oldest_wait_ns)));
-        let deadlocks = &mut causes.deadlocks;
-        deadlocks.append(&mut self.deadlocks);
-        deadlocks
-            .sort_by_key(|deadlock| Reverse((deadlock.waiters_total, deadlock.oldest_wait_ns)));
     }
 }
 
@@ -110,7 +99,8 @@ pub fn recognise(spaces: &[Space], engine: &mut Engine) -> Vec<Recognised> {
     recognised
 }
 
-/// Looks at the goroutines of processes that were recognised, and at what was measured of those that are gone. `waits`
+/// Looks at the goroutines of processes that were recognised, and at what was measured of those that are gone; `ages` are
+/// those of looks before. `waits`
 /// reads which waits are on record now.
 ///
 /// # Cost
@@ -118,6 +108,7 @@ pub fn recognise(spaces: &[Space], engine: &mut Engine) -> Vec<Recognised> {
 #[must_use]
 pub fn look(
     recognised: Vec<Recognised>,
+    mut ages: HashMap<Space, Ages>,
     engine: &mut Engine,
     measured: &mut Parked,
     waits: &mut dyn FnMut() -> goroutines::Waits,
@@ -130,8 +121,11 @@ pub fn look(
             time: time_left(began, engine),
             ..Options::default()
         };
+        let ages = ages.remove(&space).unwrap_or_default();
         let looked = program.and_then(|program| {
-            process(space, program, options, engine, measured, waits, &mut found)
+            process(
+                space, program, options, ages, engine, measured, waits, &mut found,
+            )
         });
         match looked {
             Ok(()) => {
@@ -180,17 +174,27 @@ fn process(
     space: Space,
     program: Arc<Program>,
     options: Options,
+    mut ages: Ages,
     engine: &mut Engine,
     measured: &mut Parked,
     waits: &mut dyn FnMut() -> goroutines::Waits,
     found: &mut Found,
 ) -> Result<(), Error> {
     let census = Census::take(program, options)?;
-    let mut ages = Ages::default();
+    if ages.is_empty() {
+        // It joined later.
+        ages = engine.live.meet(space, &census.program).take_ages();
+    }
+    let has_looked_before = !ages.is_empty();
     ages.note(&census);
+    if has_looked_before {
+        std::thread::sleep(BETWEEN);
+        ages.confirm(&census);
+    }
     // Not earlier: who has been in the same wait since before the census is in it still.
     measured.waits = waits();
     ages.learn(&census, |goroutine| measured.since_ns(space, goroutine));
+    let ends = Ends::of_all(&census);
     let mut awaited = Waits::of(&census);
     let looked = Looked {
         census: Some(&census),
@@ -199,17 +203,14 @@ fn process(
         space,
     };
     let mut locks = locks::of(looked, &mut awaited, engine);
-    found.go.push(groups::of(&census, &awaited, &ages));
+    found.go.push(groups::of(&census, &awaited, &ages, &ends));
     // Most waiters come first; of the others there is nothing to explain.
     let waited_for = locks.partition_point(|waited| !waited.waiters.is_empty());
     let waited_for = locks.get_mut(..waited_for).unwrap_or_default();
-    let mut explained = graph::explain(&chain::facts(&census, waited_for));
-    for Waited { lock, .. } in waited_for {
-        lock.explanation = explained.locks.remove(&(lock.name(), lock.kind));
-    }
+    let chain = chain::find(&census, waited_for, &ages, &ends);
+    found.facts.append(chain.facts);
+    found.threads.extend(chain.threads);
     found.add(locks);
-    found.root_blockers.append(&mut explained.root_blockers);
-    found.deadlocks.append(&mut explained.deadlocks);
     Ok(())
 }
 

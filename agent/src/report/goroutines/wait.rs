@@ -7,8 +7,10 @@ use crate::{
     runtime::go::{
         Census,
         census::{Goroutine, Target},
+        channel::Case,
         operation::{self, Operation},
     },
+    sink::units,
 };
 
 /// A lock, as one kind of waiter sees it.
@@ -83,19 +85,61 @@ impl Waits {
     }
 }
 
+/// Most cases of a `select` that are spelt out.
+const MAX_CASES: usize = 4;
+
+fn channel(census: &Census, case: &Case) -> String {
+    let known = census.channels.get(&case.channel);
+    let words = known.map_or_else(
+        || format!("channel {:#x}", case.channel),
+        |channel| channel.describe(),
+    );
+    match known.and_then(|channel| channel.due_ns) {
+        None => words,
+        Some(at_ns) => {
+            let left = at_ns.saturating_sub(census.at_ns);
+            format!(
+                "{words} of a timer that is due in {}",
+                units::duration(left)
+            )
+        }
+    }
+}
+
+/// `3 channels: send to channel 0xc000012345 (full, 256 of 256), receive from ...`
+fn cases(census: &Census, cases: &[Case]) -> String {
+    let spelt = cases.iter().take(MAX_CASES).map(|case| {
+        let what = if case.sends {
+            "send to"
+        } else {
+            "receive from"
+        };
+        format!("{what} {}", channel(census, case))
+    });
+    let spelt: Vec<String> = spelt.collect();
+    let more = match cases.len().saturating_sub(MAX_CASES) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{} channels: {}{more}", cases.len(), spelt.join(", "))
+}
+
 /// What a goroutine waits for in words; empty when there is no more to say than its reason does.
 #[must_use]
 pub fn describe(census: &Census, goroutine: &Goroutine) -> String {
     match &goroutine.target {
         Target::Channels(channels) => match channels.as_ref() {
-            [channel] => census.channels.get(channel).map_or_else(
-                || format!("channel {channel:#x}"),
-                |channel| channel.describe(),
-            ),
-            several => format!("{} channels", several.len()),
+            [case] => channel(census, case),
+            several => cases(census, several),
         },
         Target::Descriptor(fd, true) => format!("write to fd {fd}"),
         Target::Descriptor(fd, false) => format!("read from fd {fd}"),
-        _ => String::new(),
+        _ => match census.wakes_at_ns(goroutine) {
+            Some(at_ns) => {
+                let left = at_ns.saturating_sub(census.at_ns);
+                format!("wakes in {}", units::duration(left))
+            }
+            None => String::new(),
+        },
     }
 }

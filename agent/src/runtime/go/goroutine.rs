@@ -40,6 +40,10 @@ pub struct Record {
     pub waiting: u64,
     /// The thread that runs it (`runtime.m`).
     pub m: u64,
+    /// The thread that it must run on, e.g. since C called it there; 0 when any will do.
+    pub lockedm: u64,
+    /// What wakes it from `time.Sleep`, if it ever slept.
+    pub timer: u64,
     /// How often it has stopped running, by its lowest byte: while that is the same, so is its wait.
     pub stops: u8,
     /// Since when it waits for a mutex, on the monotonic clock in nanoseconds; Go notes it of every eighth such wait only, from
@@ -75,6 +79,8 @@ impl Record {
             startpc: word(row.startpc)?,
             waiting: word(row.waiting)?,
             m: word(row.m)?,
+            lockedm: word(row.lockedm)?,
+            timer: word(row.timer)?,
             stops: *bytes.get(at(row.tracking_seq)?)?,
             mutex_since_ns: word(row.tracking_stamp)?,
         })
@@ -95,6 +101,12 @@ impl Record {
     pub fn rests_as(&self, other: &Self) -> bool {
         (self.goid, self.status, self.sp, self.pc, self.stack_hi)
             == (other.goid, other.status, other.sp, other.pc, other.stack_hi)
+    }
+
+    /// Whether it has not run in between, as far as can be told: see [`Self::stops`].
+    #[must_use]
+    pub fn is_same_wait(&self, other: &Self) -> bool {
+        self.rests_as(other) && self.stops == other.stops
     }
 }
 
@@ -179,8 +191,70 @@ fn one(memory: &dyn Memory, address: u64, size: u64) -> Option<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod run_tests {
+mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::{
+        proc::memory::Copied,
+        runtime::go::layout::{candidates, of_minor},
+    };
+
+    const BASE: u64 = 0x10_0000;
+
+    /// A goroutine in Go 1.22 with the status `status`.
+    fn bytes(status: u32) -> Vec<u8> {
+        let row = of_minor(22).unwrap().g;
+        let mut bytes = vec![0; usize::try_from(row.size).unwrap()];
+        for (field, word) in [
+            (row.stack_lo, 0x1000_u64),
+            (row.stack_hi, 0x2000),
+            (row.sched_sp, 0x1800),
+            (row.sched_pc, 0x40_0000),
+            (row.syscallsp, 0x1900),
+            (row.syscallpc, 0x40_0010),
+            (row.goid, 7),
+        ] {
+            let at = usize::try_from(field).unwrap();
+            bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
+        }
+        let at = usize::try_from(row.atomicstatus).unwrap();
+        bytes[at..at + 4].copy_from_slice(&status.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Record> {
+        Record::decode(BASE, bytes, of_minor(22).unwrap())
+    }
+
+    #[test]
+    fn where_it_rests() {
+        let waits = decode(&bytes(4)).unwrap();
+        assert_eq!((waits.sp, waits.pc, waits.goid), (0x1800, 0x40_0000, 7));
+        // The garbage collector looks at it: it waits all the same.
+        assert_eq!(decode(&bytes(0x1004)).unwrap().status, Status::Waiting);
+        let calls = decode(&bytes(3)).unwrap();
+        assert_eq!((calls.sp, calls.pc), (0x1900, 0x40_0010));
+        assert!(waits.is_whole() && calls.is_whole() && !waits.rests_as(&calls));
+        assert_eq!(decode(&bytes(77)), None);
+        // Cut off.
+        assert_eq!(decode(&bytes(4)[..128]), None);
+    }
+
+    #[test]
+    fn each_by_itself() {
+        let layout = of_minor(22).unwrap();
+        let mut all = bytes(4);
+        let second = BASE + all.len() as u64;
+        all.extend(bytes(77));
+        let memory = Copied {
+            base: BASE,
+            bytes: &all,
+        };
+        let found = read(&memory, &[BASE, second, second + 8, 0], layout);
+        let goids: Vec<_> = found.iter().map(|record| record.map(|r| r.goid)).collect();
+        assert_eq!(goids, [Some(7), None, None, None]);
+    }
 
     fn sorted(addresses: &[u64]) -> Vec<(u64, usize)> {
         addresses.iter().copied().zip(0..).collect()
@@ -192,7 +266,7 @@ mod run_tests {
             let sorted = sorted(addresses);
             runs(&sorted, 400).map(<[_]>::len).collect()
         };
-        assert!(lengths(&[]).is_empty());
+        assert_eq!(lengths(&[]), [0_usize; 0]);
         assert_eq!(lengths(&[1000, 1400, 1848, 2760]), [4]);
         // Too far, over each other, and the same.
         assert_eq!(lengths(&[1000, 1913, 2000, 2000]), [1, 1, 1, 1]);
@@ -202,5 +276,20 @@ mod run_tests {
         let lengths: Vec<u64> = runs(&many, 400).map(|run| length(run, 400)).collect();
         assert!(lengths.iter().all(|length| *length <= RUN), "{lengths:?}");
         assert!(lengths.len() < 10, "{lengths:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..512), minor in 18..30_u32) {
+            for layout in of_minor(minor).into_iter().chain(candidates(minor)) {
+                if let Some(record) = Record::decode(BASE, &bytes, layout)
+                    && record.is_whole()
+                {
+                    prop_assert!(record.stack_lo <= record.sp && record.sp < record.stack_hi);
+                    prop_assert!(record.stack_hi - record.stack_lo <= MAX_STACK);
+                    prop_assert!(record.rests_as(&record));
+                }
+            }
+        }
     }
 }
