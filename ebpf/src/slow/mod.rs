@@ -120,7 +120,19 @@ fn is_within(note: &Note, stack: u64) -> bool {
     if note.return_address == 0 {
         return stack < note.stack;
     }
-    stack <= note.stack && read_word(note.stack) == Some(note.return_address)
+    stack <= note.stack
+        && read_word(note.stack).is_some_and(|now| now == note.return_address || is_trampoline(now))
+}
+
+/// Whether the kernel has put this return address there since, because somebody wants to know when the function returns:
+/// anybody, for that matter, in any process (`prepare_uretprobe` in kernel/events/uprobes.c).
+#[inline(always)]
+fn is_trampoline(return_address: u64) -> bool {
+    /// `int3`, to which no function returns.
+    const TRAP: u64 = 0xcc;
+    /// `push %rax; push %rcx; push %r11; mov $335, %rax` (Linux 6.11, arch/x86/kernel/uprobes.c).
+    const CALL: u64 = 0x4fc0_c748_5341_5150;
+    read_word(return_address).is_some_and(|code| code & 0xff == TRAP || code == CALL)
 }
 
 #[inline(always)]
