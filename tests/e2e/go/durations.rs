@@ -14,7 +14,7 @@ use holdup_tests::{
     Workload,
     go::{self, Go, Variant},
     holdup::Recording,
-    report::{Capture, Frame, Lock, Site, parse_address},
+    report::{Capture, Frame, Lock, Probe, Site, parse_address},
     scratch::Scratch,
 };
 use serde::Deserialize;
@@ -451,5 +451,36 @@ fn those_that_wait_already() -> Result<()> {
         );
         ensure!(lock.holder.is_some(), "{lock:?}");
     }
+    workload.finish()
+}
+
+/// Probes that cost too much go away while the process fights on; what was counted until then is told.
+#[test]
+fn probes_that_cost_too_much() -> Result<()> {
+    let program = go::newest()?.build("durations", Variant::Stripped)?;
+    let mut workload = Workload::start(&program, &["10", "1", "4000"])?;
+    let pid = workload.pid();
+    let arguments = [
+        "-p",
+        &pid.to_string(),
+        "--probe",
+        "go",
+        "--max-overhead",
+        "1",
+    ];
+    let recording = Recording::with(&arguments)?;
+    let truth: Truth = workload.go_to("truth")?;
+    ensure!(breakpoints(pid)? == 0, "still probed");
+    let capture = recording.stop()?;
+    let taken_away =
+        |probe: &Probe| probe.status == "skipped" && probe.reason.starts_with("taken away after");
+    ensure!(capture.plan.iter().any(taken_away), "{:#?}", capture.plan);
+    let hot = capture.lock(pid, parse_address(&truth.hot)?, "mutex")?;
+    ensure!(
+        (1..truth.hot_released).contains(&hot.waits),
+        "Go let {} in: {hot:#?}",
+        truth.hot_released
+    );
+    ensure!(hot.waiters == 0 && hot.oldest_wait_ns.is_none(), "{hot:#?}");
     workload.finish()
 }

@@ -146,3 +146,46 @@ pub fn whole(memory: &dyn Memory, record: &Record) -> Vec<u8> {
     }
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::runtime::go::pclntab::tests::{parsed, table};
+
+    const SP: u64 = 0x1000;
+
+    fn walked(pc: u64, words: &[u64]) -> Vec<u64> {
+        let table = parsed(table()).unwrap();
+        let stack: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        Unwinder::default().walk_copy(&table, SP, pc, &stack)
+    }
+
+    /// The function has taken nothing from the stack before its fourth byte, and 24 bytes from there on.
+    #[test]
+    fn from_an_instruction_and_not_from_a_call() {
+        assert_eq!(walked(0x4002, &[0x4009, 1, 2, 3, 0]), [0x4002, 0x4008]);
+        assert_eq!(walked(0x4003, &[1, 2, 3, 0x4009, 0]), [0x4003, 0x4008]);
+        // The return address behind a call that is the third byte of all.
+        assert_eq!(
+            walked(0x4002, &[0x4003, 0x4009, 1, 2, 3, 0]),
+            [0x4002, 0x4002, 0x4008]
+        );
+    }
+
+    #[test]
+    fn to_where_it_makes_no_sense() {
+        assert_eq!(walked(0x4002, &[]), [0x4002]);
+        assert_eq!(walked(0x4002, &[0x9999]), [0x4002]);
+        assert_eq!(walked(0x9999, &[0x4009]), [0x9999]);
+        assert_eq!(walked(0x4003, &[1, 2, 3]), [0x4003]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_stack(pc in 0x3ff0..0x4030_u64, words in proptest::collection::vec(0x3ff0..0x4030_u64, 0..600)) {
+            prop_assert!(walked(pc, &words).len() <= MAX_FRAMES + 1);
+        }
+    }
+}
