@@ -181,6 +181,9 @@ impl Recording {
         if let Some(overhead) = &mut overhead {
             overhead.release(&mut plane);
         }
+        if let Some(goroutines) = &mut goroutines {
+            goroutines.look_back(&mut engine);
+        }
         // Loading the programs takes a while, in which nothing is seen.
         let (started, started_at) = (Instant::now(), SystemTime::now());
         if options.sample_interval.is_some() {
@@ -196,7 +199,7 @@ impl Recording {
             .filter(|space| !spaces.iter().any(|met| met.pid == space.pid))
             .collect();
         spaces.extend(unmet);
-        let ageing = Ageing::start(spaces);
+        let ageing = Ageing::start(spaces, engine.live.take_ages());
         Ok(Self {
             plane,
             slow,
@@ -282,6 +285,7 @@ impl Recording {
                     self.follow()?;
                     if let Some(goroutines) = &mut self.goroutines {
                         goroutines.look(&mut self.plane, &mut self.engine);
+                        goroutines.look_back(&mut self.engine);
                     }
                     if let Some(overhead) = &mut self.overhead {
                         overhead.look(&mut self.plane);
@@ -290,6 +294,10 @@ impl Recording {
                     self.look_for_files(turns);
                     if turns.is_multiple_of(TICKS_PER_PRUNING) {
                         self.prune()?;
+                        if self.goroutines.is_some() {
+                            // Those of processes that are gone make room.
+                            self.plane.goroutines().map_err(io::Error::other)?;
+                        }
                     }
                 }
                 ready = readable(&ring) => ready?,

@@ -1,5 +1,5 @@
 /* entry_order_pairs MODE: threads that take two or three locks in some order, one thread after the other, so that nobody
- * ever waits for anybody. ready -> go -> truth {lines[], tids[]} -> go -> leaves
+ * ever waits for anybody. In the mode `kept` the main thread keeps two. ready -> go -> truth {lines[], tids[]} -> go -> leaves
  *
  * `lines` are the lines of this file where a second lock is taken, in the order in which that was first done; `tids` the
  * threads that did so.
@@ -199,6 +199,12 @@ static void make_anew(void) {
     check(pthread_mutex_init(&reused, NULL));
 }
 
+/* Until the program ends. */
+static void keep(void) {
+    HERE; check(pthread_mutex_lock(&lock_a));
+    check(pthread_rwlock_rdlock(&table));
+}
+
 /* --- hierarchies -------------------------------------------------------------------------------------------------- */
 
 #define NODES 40
@@ -251,6 +257,7 @@ static const struct mode {
     {"no_reuse", {reused_then_a, a_then_reused}, NULL},
     {"one_thread", {both_orders}, NULL},
     {"another_thread", {both_orders, app_b_then_a}, NULL},
+    {"kept", {NULL}, keep},
     {"hierarchy", {hand_over_hand, hand_over_hand, down_the_tree, down_the_tree}, NULL},
 };
 

@@ -487,18 +487,20 @@ impl Plane {
         if waits.is_empty() || self.uprobes.as_ref().is_some_and(Uprobes::is_taken_away) {
             return Ok(goroutines::Waits::new());
         }
-        let lives: HashSet<(u32, u32)> = if self.has_census() {
+        let id = |key: &LockKey| (key.tgid, key.generation);
+        let mut lives: HashSet<(u32, u32)> = waits.values().map(|wait| id(&wait.key)).collect();
+        if self.has_census() {
             let tasks = self.census().map_err(census_error)?;
-            let ids = tasks.iter().map(|task| (task.tgid, task.generation));
-            ids.collect()
-        } else {
-            let proc = crate::proc::process::Proc::default();
-            let keys = waits
-                .values()
-                .map(|wait| (wait.key.tgid, wait.key.generation));
-            keys.filter(|(pid, _)| proc.exists(*pid)).collect()
-        };
-        let lives = |key: &LockKey| lives.contains(&(key.tgid, key.generation));
+            let seen: HashSet<_> = tasks
+                .iter()
+                .map(|task| (task.tgid, task.generation))
+                .collect();
+            lives.retain(|process| seen.contains(process));
+        }
+        // Go keeps the first thread to the last: when that has ended, the others are about to.
+        let proc = crate::proc::process::Proc::default();
+        lives.retain(|(pid, _)| proc.stat(*pid).is_some_and(|stat| stat.state != b'Z'));
+        let lives = |key: &LockKey| lives.contains(&id(key));
         let Self {
             attached, locks, ..
         } = self;

@@ -124,7 +124,7 @@ pub struct EntryLock {
     /// The longest of the finished holds that was looked at: some that were not may have been longer, by less than twice.
     /// Null when none was.
     pub longest_hold: Option<LongestHold>,
-    /// Who holds it now; null when nobody does, or readers do.
+    /// Who holds it now; null when nobody does, when readers do, and when probes were taken off.
     pub holder: Option<EntryHolder>,
     /// Readers that hold it now, or threads that wait on it when it cannot be held.
     pub users: u64,
@@ -334,6 +334,8 @@ pub struct OrderCheck {
     pub one_thread: u64,
     /// Circles that cannot close since a reader would only wait for readers.
     pub readers: u64,
+    /// Edges that were not looked at, since it is not known what else was held: their records were lost.
+    pub unjudged: u64,
     /// Circles beyond the bound on reports.
     pub left_out: u64,
     /// Locks of tangles too large to search for longer circles within the bounds; circles of two were found.

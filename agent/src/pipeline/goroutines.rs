@@ -17,6 +17,7 @@ use crate::{
     proc::process::Proc,
     report::{engine::Engine, waiter::space_of_task},
     runtime::go::{Program, program::Error},
+    symbol::Space,
 };
 
 /// Most executables that are probed, and processes that are remembered.
@@ -34,6 +35,8 @@ type Execution = (File, u64);
 #[derive(Debug)]
 pub struct Goroutines {
     watch: Watch,
+    /// Whose goroutines have not been looked at since they are probed.
+    fresh: Vec<Space>,
     /// Processes that were looked at, with what they executed then.
     met: HashMap<u32, Execution>,
     /// What is probed: a file for one process, or for all that execute it.
@@ -46,6 +49,7 @@ impl Goroutines {
     pub fn of(watch: &Watch) -> Self {
         Self {
             watch: watch.clone(),
+            fresh: Vec::new(),
             met: HashMap::new(),
             probed: HashMap::new(),
         }
@@ -85,8 +89,17 @@ impl Goroutines {
         for program in programs {
             let own = tasks.iter().find(|task| task.tgid == program.pid);
             if let Some(task) = own {
-                engine.meet_program(space_of_task(task), &Arc::new(program));
+                let space = space_of_task(task);
+                engine.meet_program(space, &Arc::new(program));
+                self.fresh.push(space);
             }
+        }
+    }
+
+    /// Looks at who has parked before it was noticed, once the probes are there in earnest.
+    pub fn look_back(&mut self, engine: &mut Engine) {
+        for space in self.fresh.drain(..) {
+            engine.live.look(space);
         }
     }
 

@@ -281,8 +281,18 @@ pub struct EdgeKey {
     /// `MODE_*` in which it was asked for. With [`MODE_TRY`] the edge stands for a try that succeeded: the thread cannot wait
     /// there.
     pub asked_mode: u32,
-    /// Hash of the slots and modes of all locks that the thread held, [`Event::set`] of the edge's event.
+    /// Sum of [`in_set`] over all locks that the thread held, [`Event::set`] of the edge's event.
     pub set: u64,
+}
+
+/// What a lock adds to [`EdgeKey::set`]. Spreads the bits, so that sums of different sets differ.
+#[inline(always)]
+#[must_use]
+pub const fn in_set(slot: u32, mode: u32) -> u64 {
+    let word = ((mode as u64) << 32 | slot as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ word >> 31
 }
 
 /// Threads of an edge that are remembered, each at its id's place in as many.

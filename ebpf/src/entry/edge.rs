@@ -1,6 +1,6 @@
 //! Pairs of locks: one is asked for while the other is held.
 
-use holdup_abi::entry::{EVENT_EDGE, Edge, EdgeKey, THREADS, Thread};
+use holdup_abi::entry::{EVENT_EDGE, Edge, EdgeKey, THREADS, Thread, in_set};
 
 use super::{
     event::{self, Told},
@@ -16,7 +16,7 @@ use crate::{
 #[inline(never)]
 pub fn note(thread: &mut Thread, index: u32, slot: u32, mode: u32) {
     let tid = aya_ebpf::helpers::bpf_get_current_pid_tgid() as u32;
-    let (valid, set) = valid(thread, tid, |place| mix(place.slot, place.mode));
+    let (valid, set) = valid(thread, tid, |place| in_set(place.slot, place.mode));
     if valid == 0 {
         return;
     }
@@ -36,15 +36,6 @@ pub fn note(thread: &mut Thread, index: u32, slot: u32, mode: u32) {
             count(thread, &key, other, index, tid);
         }
     }
-}
-
-/// Spreads the bits, so that sums of different sets differ.
-#[inline(always)]
-fn mix(slot: u32, mode: u32) -> u64 {
-    let word = (u64::from(mode) << 32 | u64::from(slot)).wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ word >> 31
 }
 
 #[inline(never)]

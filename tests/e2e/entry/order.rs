@@ -58,14 +58,16 @@ fn finds_nothing(mode: &str) -> Result<Entry> {
     Ok(entry)
 }
 
-fn check(entry: &Entry, locks: u64, edges: u64) -> OrderCheck {
+/// A graph of so many locks and pairs, with nothing to say besides.
+const fn plain(locks: u64, edges: u64) -> OrderCheck {
     OrderCheck {
         locks,
         edges,
         gated: 0,
         one_thread: 0,
         readers: 0,
-        left_out: entry.order_check.left_out,
+        unjudged: 0,
+        left_out: 0,
         unsearched: 0,
     }
 }
@@ -104,11 +106,7 @@ fn both_orders_of_two_locks_are_told_with_both_lines() -> Result<()> {
         ensure!(line == Some(truth.lines[index] - 1), "taken at {line:?}");
         ensure!(edge.gates.is_empty() && !edge.more_threads, "{edge:?}");
     }
-    ensure!(
-        entry.order_check == check(&entry, 2, 2),
-        "{:?}",
-        entry.order_check
-    );
+    ensure!(entry.order_check == plain(2, 2), "{:?}", entry.order_check);
     Ok(())
 }
 
@@ -120,11 +118,7 @@ fn a_ring_of_three_is_told_once() -> Result<()> {
         "lock_c then lock_a",
     ];
     let (entry, _) = finds("ring", &steps)?;
-    ensure!(
-        entry.order_check == check(&entry, 3, 3),
-        "{:?}",
-        entry.order_check
-    );
+    ensure!(entry.order_check == plain(3, 3), "{:?}", entry.order_check);
     Ok(())
 }
 

@@ -3,6 +3,8 @@
 use std::{
     fs,
     process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -120,11 +122,54 @@ fn locks_are_counted_and_named() -> Result<()> {
     Ok(())
 }
 
+/// Who holds a lock now, since when and from which line, and how many readers there are.
+#[test]
+fn the_holder_of_now_is_told_exactly() -> Result<()> {
+    let mut workload = Workload::start(&build(PAIRS, Build::Plain)?, &["kept"])?;
+    let recording = Recording::with(&options(&workload.pid_text()))?;
+    let before = Instant::now();
+    let truth: Truth = workload.go_to("truth")?;
+    let taken = Instant::now();
+    thread::sleep(Duration::from_millis(50));
+    let at_least = taken.elapsed();
+    let capture = recording.stop()?;
+    let at_most = before.elapsed();
+    workload.finish()?;
+    let entry = entry(&capture)?;
+    let holder = entry
+        .lock("lock_a")?
+        .holder
+        .as_ref()
+        .context("nobody holds it")?;
+    ensure!(
+        holder.tid == truth.tids[0] && !holder.comm.is_empty(),
+        "{holder:?}"
+    );
+    let since = Duration::from_nanos(holder.since_ns);
+    ensure!(
+        (at_least..=at_most).contains(&since),
+        "{since:?}, not {at_least:?} to {at_most:?}"
+    );
+    let line = holder.frames.first().and_then(|frame| frame.line);
+    ensure!(line == Some(truth.lines[0]), "{holder:?}");
+    let table = entry.lock("table")?;
+    ensure!(
+        (
+            table.kind.as_str(),
+            table.users,
+            table.reads,
+            &table.holder.is_none()
+        ) == ("rwlock", 1, 1, &true),
+        "{table:?}"
+    );
+    Ok(())
+}
+
 /// A compressor of Debian's with a thread per processor: what it makes can be unpacked again, and none of its locks are
 /// taken in both orders.
 #[test]
 fn a_real_program_comes_to_its_right_result() -> Result<()> {
-    const MEBIBYTES: usize = 24;
+    const MEBIBYTES: usize = 8;
     let scratch = Scratch::new()?;
     let (plain, packed) = (scratch.join("plain"), scratch.join("packed"));
     // Text of a kind, not so regular that there would be nothing to do.

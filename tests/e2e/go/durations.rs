@@ -14,7 +14,7 @@ use holdup_tests::{
     Workload,
     go::{self, Go, Variant},
     holdup::Recording,
-    report::{Capture, Frame, Lock, Site, parse_address},
+    report::{Capture, Frame, Lock, Probe, Site, parse_address},
     scratch::Scratch,
 };
 use serde::Deserialize;
@@ -425,4 +425,62 @@ fn a_process_that_does_not_stand_still() -> Result<()> {
         workload.finish()?;
     }
     Ok(())
+}
+
+/// Goroutines that had parked before anybody watched: how many there are is known, and for how long at least they wait.
+#[test]
+fn those_that_wait_already() -> Result<()> {
+    let program = go::newest()?.build("pileup", Variant::Stripped)?;
+    let mut workload = Workload::start(&program, &["7", "3"])?;
+    let parked: Parked = workload.go_to("parked")?;
+    let began = Instant::now();
+    let recording = Recording::with(&["-p", &workload.pid_text(), "--probe", "go"])?;
+    let attached = Instant::now();
+    // Long enough to be told from the time that the report takes.
+    thread::sleep(Duration::from_millis(200));
+    let least = u64::try_from(attached.elapsed().as_nanos())?;
+    let capture = recording.stop()?;
+    let most = u64::try_from(began.elapsed().as_nanos())?;
+    for (kind, waiters) in [("rwlock_read", 7), ("rwlock_write", 3)] {
+        let lock = capture.lock(workload.pid(), parked.mutex()?, kind)?;
+        ensure!((lock.waiters, lock.waits) == (waiters, 0), "{lock:?}");
+        let oldest = lock.oldest_wait_ns.context("no age")?;
+        ensure!(
+            (least..=most).contains(&oldest) && lock.oldest_is_at_least,
+            "{oldest} is not in {least}..={most}: {lock:?}"
+        );
+        ensure!(lock.holder.is_some(), "{lock:?}");
+    }
+    workload.finish()
+}
+
+/// Probes that cost too much go away while the process fights on; what was counted until then is told.
+#[test]
+fn probes_that_cost_too_much() -> Result<()> {
+    let program = go::newest()?.build("durations", Variant::Stripped)?;
+    let mut workload = Workload::start(&program, &["10", "1", "4000"])?;
+    let pid = workload.pid();
+    let arguments = [
+        "-p",
+        &pid.to_string(),
+        "--probe",
+        "go",
+        "--max-overhead",
+        "1",
+    ];
+    let recording = Recording::with(&arguments)?;
+    let truth: Truth = workload.go_to("truth")?;
+    ensure!(breakpoints(pid)? == 0, "still probed");
+    let capture = recording.stop()?;
+    let taken_away =
+        |probe: &Probe| probe.status == "skipped" && probe.reason.starts_with("taken away after");
+    ensure!(capture.plan.iter().any(taken_away), "{:#?}", capture.plan);
+    let hot = capture.lock(pid, parse_address(&truth.hot)?, "mutex")?;
+    ensure!(
+        (1..truth.hot_released).contains(&hot.waits),
+        "Go let {} in: {hot:#?}",
+        truth.hot_released
+    );
+    ensure!(hot.waiters == 0 && hot.oldest_wait_ns.is_none(), "{hot:#?}");
+    workload.finish()
 }

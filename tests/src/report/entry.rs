@@ -24,6 +24,23 @@ pub struct Entry {
     pub mistakes: Vec<Mistake>,
     /// Those that are not among them.
     pub mistakes_left_out: u64,
+    /// What it cost.
+    pub price: Option<Price>,
+}
+
+/// What the probes cost.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Price {
+    /// Of one hit.
+    pub ns_per_hit: u64,
+    /// How many.
+    pub hits: u64,
+    /// Of the target's time.
+    pub share_ppm: u64,
+    /// It was too much.
+    pub detached_by_governor: bool,
+    /// In words.
+    pub text: String,
 }
 
 /// A lock.
@@ -134,6 +151,8 @@ pub struct OrderCheck {
     pub one_thread: u64,
     /// Those of readers.
     pub readers: u64,
+    /// Pairs of which too little is known.
+    pub unjudged: u64,
     /// Circles that are not reported.
     pub left_out: u64,
     /// Locks that were not searched.
@@ -141,7 +160,7 @@ pub struct OrderCheck {
 }
 
 /// A lock of the lock order.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
 pub struct OrderLock {
     /// Process id.
     pub pid: u32,

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 pub use entry::{
     Entry, EntryHolder, EntryLock, LongestHold, Mistake, OrderCheck, OrderEdge, OrderLock,
-    PotentialDeadlock, Times,
+    PotentialDeadlock, Price, Times,
 };
 pub use explanation::{Deadlock, Explanation, Node, RootBlocker};
 pub use go::{GoProcess, Goroutines, Group};

@@ -91,7 +91,8 @@ pub struct Edge {
     pub others: Vec<u32>,
     /// There was another one, and it is not known which.
     pub more: bool,
-    /// All locks that the thread held, `held` included. `None` when its record was lost: nothing is known of gates then.
+    /// All locks that the thread held, `held` included. `None` when there were others and its record was lost: nothing is
+    /// known of gates then.
     pub set: Option<Vec<Held>>,
     /// Name of the thread of the first; empty when its record was lost.
     pub comm: String,

@@ -6,7 +6,9 @@ use aya::{
     Ebpf, Pod,
     maps::{HashMap, Map, MapData},
 };
-use holdup_abi::entry::{ASKED, Edge as Count, EdgeKey, FREE, HELD, KIND_CONDVAR, Lock, Thread};
+use holdup_abi::entry::{
+    ASKED, Edge as Count, EdgeKey, FREE, HELD, KIND_CONDVAR, Lock, Thread, in_set,
+};
 
 use super::{
     Edge, EntryData, Held, Mistake, Mode, Now, What,
@@ -86,11 +88,20 @@ fn edge(key: &EdgeKey, count: &Count, gather: &Gather) -> Edge {
         tid: count.tid,
         more: count.differs != 0 && others.is_empty(),
         others,
-        set: told.map(|told| told.set.clone()),
+        set: told.map(|told| told.set.clone()).or_else(|| alone(key)),
         comm: told.map(|told| told.comm.clone()).unwrap_or_default(),
         held_stack: told.map(|told| told.held_stack.clone()).unwrap_or_default(),
         asked_stack: told.map(|told| told.stack.clone()).unwrap_or_default(),
     }
+}
+
+/// The set of an edge whose record was lost, if nothing but the edge's own lock is in it.
+fn alone(key: &EdgeKey) -> Option<Vec<Held>> {
+    let held = Held {
+        slot: key.held,
+        mode: Mode(key.held_mode),
+    };
+    (in_set(key.held, key.held_mode) == key.set).then(|| vec![held])
 }
 
 /// What a thread holds and asks for. Locks that another thread has released for it are left out.

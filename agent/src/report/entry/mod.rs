@@ -13,11 +13,14 @@ use self::names::Names;
 use super::engine::Engine;
 use crate::{
     ingest::entry::EntryData,
-    model::{Capture, EntryReport, entry::Price},
+    model::{
+        Capture, EntryReport,
+        entry::{MistakeKind, Price},
+    },
 };
 
 /// Locks described; more are counted.
-const MAX_LOCKS: usize = 10_000;
+const MAX_LOCKS: usize = 4_096;
 /// Edges of the lock order shown; more are counted.
 const MAX_EDGES: usize = 1_000;
 /// Mistakes described; more are counted.
@@ -51,9 +54,19 @@ pub fn build(
     now_ns: u64,
 ) -> EntryReport {
     let names = &mut Names::new(data, engine);
-    let (mistakes, mistakes_left_out) = mistakes::mistakes(data, names, now_ns);
+    let (mut mistakes, mistakes_left_out) = mistakes::mistakes(data, names, now_ns);
     let order = order::order(data, names);
-    let (locks, locks_left_out) = locks::locks(data, names, now_ns);
+    let (mut locks, locks_left_out) = locks::locks(data, names, now_ns);
+    if price
+        .as_ref()
+        .is_some_and(|price| price.detached_by_governor)
+    {
+        // What was held and waited for then need not be so any more: nobody has seen the end of it.
+        mistakes.retain(|mistake| mistake.kind != MistakeKind::LostWakeupSuspect);
+        for lock in &mut locks {
+            (lock.holder, lock.users) = (None, 0);
+        }
+    }
     EntryReport {
         locks,
         locks_left_out,

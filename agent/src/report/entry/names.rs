@@ -71,6 +71,11 @@ impl<'a> Names<'a> {
         Some(named)
     }
 
+    /// Which of the locks at its address it is; `None` when its slot was not read.
+    pub fn life(&self, slot: u32) -> Option<u32> {
+        self.lives.get(&slot).copied()
+    }
+
     fn name(&mut self, slot: u32, lock: &Lock) -> Named {
         let (space, address, kind) = (space_of(&lock.key), lock.key.address, kind(lock.kind));
         self.engine.processes.meet(space);
@@ -107,7 +112,7 @@ impl<'a> Names<'a> {
             lock: OrderLock {
                 pid: space.pid,
                 address,
-                generation: self.lives.get(&slot).copied().unwrap_or_default(),
+                generation: self.life(slot).unwrap_or_default(),
                 name,
             },
             kind,

@@ -13,11 +13,10 @@ use super::{
     names::{self, Names},
 };
 use crate::{
-    ingest::entry::{Edge, EntryData},
+    ingest::entry::{self as ingest, Edge, EntryData},
     model::entry::{Mode, OrderCheck, OrderEdge, OrderThread, PotentialDeadlock},
     order::{self, Cycle, Graph, Held, Input, Limits, LockId, Threads, Variant, cycles},
     proc::memory::{Memory, Process},
-    report::lock::space_of,
 };
 
 /// Where a `pthread_rwlock_t` of glibc says whom it prefers (`sysdeps/nptl/bits/struct_rwlock.h`); musl's has zeros there.
@@ -60,6 +59,7 @@ pub fn order(data: &EntryData, names: &mut Names<'_>) -> Order {
             one_thread: found.one_thread,
             readers: found.readers,
             left_out: found.left_out,
+            unjudged: data.edges.iter().filter(|edge| edge.set.is_none()).count() as u64,
             unsearched: found.unsearched,
         },
         edges,
@@ -68,25 +68,16 @@ pub fn order(data: &EntryData, names: &mut Names<'_>) -> Order {
 }
 
 /// What the analysis is given, and for each of its edges the one that it comes from.
-fn input<'d>(data: &'d EntryData, names: &mut Names<'_>) -> (Input, Vec<&'d Edge>) {
-    let mut id = |slot: u32| {
-        let generation = names.lock(slot)?.lock.generation;
-        let key = data.locks.get(&slot)?.key;
-        Some(LockId {
-            tgid: key.tgid,
-            space: key.generation,
-            address: key.address,
-            generation,
-        })
-    };
-    let mut held = |held: &crate::ingest::entry::Held| {
+fn input<'d>(data: &'d EntryData, names: &Names<'_>) -> (Input, Vec<&'d Edge>) {
+    let held = |held: &ingest::Held| {
         let mode = mode(held.mode);
-        id(held.slot).map(|lock| Held { lock, mode })
+        id(held.slot, data, names).map(|lock| Held { lock, mode })
     };
     let mut input = Input::default();
     let mut sources = Vec::new();
     for edge in &data.edges {
-        let set = edge.set.as_deref().unwrap_or_default();
+        // A gate that is not known would make a circle of what is none.
+        let Some(set) = &edge.set else { continue };
         // Who takes again what it holds does not wait.
         if set.iter().any(|member| member.slot == edge.asked.slot) {
             continue;
@@ -99,18 +90,28 @@ fn input<'d>(data: &'d EntryData, names: &mut Names<'_>) -> (Input, Vec<&'d Edge
             held: from,
             acquired: to,
             trylock: edge.asked.mode.tries(),
-            gates: gates.filter_map(&mut held).collect(),
+            gates: gates.filter_map(held).collect(),
             threads: threads(edge),
             count: edge.count,
             place: place(edge),
         });
         sources.push(edge);
     }
-    input.readers_queue = readers_queue(data, &input);
+    input.readers_queue = readers_queue(data, names);
     (input, sources)
 }
 
-fn mode(mode: crate::ingest::entry::Mode) -> Mode {
+fn id(slot: u32, data: &EntryData, names: &Names<'_>) -> Option<LockId> {
+    let key = data.locks.get(&slot)?.key;
+    Some(LockId {
+        tgid: key.tgid,
+        space: key.generation,
+        address: key.address,
+        generation: names.life(slot)?,
+    })
+}
+
+fn mode(mode: ingest::Mode) -> Mode {
     if mode.reads() {
         Mode::Shared
     } else {
@@ -135,44 +136,23 @@ fn place(edge: &Edge) -> u64 {
     hasher.finish()
 }
 
-/// Reader-writer locks of the graph that say so in the memory of their process, as long as it lives.
-fn readers_queue(data: &EntryData, input: &Input) -> HashSet<LockId> {
-    let ends = input.edges.iter();
-    let ends = ends.flat_map(|edge| [edge.held, edge.acquired]);
-    let shared: HashSet<LockId> = ends
-        .filter(|held| held.mode == Mode::Shared)
-        .map(|held| held.lock)
-        .collect();
-    let queues = |lock: &&holdup_abi::entry::Lock| {
-        let process = Process { pid: lock.key.tgid };
-        lock.kind == KIND_RWLOCK
-            && lock.acquisitions > lock.reads
-            && process.u32(lock.key.address.wrapping_add(RWLOCK_FLAGS)) == Some(PREFERS_WRITERS)
-    };
-    let addresses: HashSet<_> = shared
-        .iter()
-        .map(|id| (id.tgid, id.space, id.address))
-        .collect();
-    let is_shared = |lock: &&holdup_abi::entry::Lock| {
-        let key = lock.key;
-        addresses.contains(&(key.tgid, key.generation, key.address))
-    };
-    let queued: HashSet<_> = data
-        .locks
-        .values()
-        .filter(is_shared)
-        .filter(queues)
-        .map(|lock| (space_of(&lock.key), lock.key.address))
-        .collect();
-    shared
-        .into_iter()
-        .filter(|id| {
-            let space = crate::symbol::Space {
-                pid: id.tgid,
-                generation: id.space,
-            };
-            queued.contains(&(space, id.address))
+/// Reader-writer locks that were read under a lock or the other way around, and that say so in the memory of their process,
+/// as long as it lives.
+fn readers_queue(data: &EntryData, names: &Names<'_>) -> HashSet<LockId> {
+    let ends = data.edges.iter().flat_map(|edge| [edge.held, edge.asked]);
+    let read = ends.filter(|held| held.mode.reads()).map(|held| held.slot);
+    let read: BTreeSet<u32> = read.collect();
+    let queues = |slot: &u32| {
+        data.locks.get(slot).is_some_and(|lock| {
+            let process = Process { pid: lock.key.tgid };
+            lock.kind == KIND_RWLOCK
+                && lock.acquisitions > lock.reads
+                && process.u32(lock.key.address.wrapping_add(RWLOCK_FLAGS)) == Some(PREFERS_WRITERS)
         })
+    };
+    read.into_iter()
+        .filter(queues)
+        .filter_map(|slot| id(slot, data, names))
         .collect()
 }
 

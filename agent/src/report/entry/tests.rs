@@ -10,7 +10,10 @@ use holdup_abi::{
 use super::build;
 use crate::{
     ingest::entry::{Edge, EntryData, Held, LongHold, Mistake, Mode, Now, Stack, What},
-    model::{EntryReport, RawFrame, entry::MistakeKind},
+    model::{
+        EntryReport, RawFrame,
+        entry::{MistakeKind, Price},
+    },
     report::engine::Engine,
     symbol::Space,
 };
@@ -182,20 +185,22 @@ fn a_lock_made_anew_is_another_one() {
     assert_eq!(generations, [0, 1]);
 }
 
+/// Without its record it has no place; without what else was held it has no meaning.
 #[test]
 fn an_edge_whose_record_was_lost_still_counts() {
     let mut bare = edge(7, 1, 2, 0x100);
-    bare.set = None;
     bare.comm.clear();
     (bare.held_stack, bare.asked_stack) = Default::default();
+    let others = [edge(8, 2, 1, 0x200), edge(9, 2, 99, 0x300)];
+    let edges = |first: &Edge| [&[first.clone()][..], &others].concat();
     assert_eq!(
-        texts(&data(vec![
-            bare,
-            edge(8, 2, 1, 0x200),
-            edge(9, 2, 99, 0x300)
-        ])),
+        texts(&data(edges(&bare))),
         ["mutex 0x10 then mutex 0x20, mutex 0x20 then mutex 0x10 at 0x200"]
     );
+    bare.set = None;
+    let report = report(&data(edges(&bare)));
+    assert!(report.potential_deadlocks.is_empty());
+    assert_eq!((report.order_check.unjudged, report.order.len()), (1, 1));
 }
 
 #[test]
@@ -250,6 +255,20 @@ fn numbers_of_a_lock_are_those_counted() {
     );
     assert_eq!(longest.released_frames[0].offset, 0x701);
     assert_eq!(report.locks.len(), 4);
+}
+
+#[test]
+fn what_goes_on_is_not_known_once_probes_are_off() {
+    let mut data = data(Vec::new());
+    let held = data.locks.get_mut(&1).unwrap();
+    (held.holder_tid, held.users, held.acquisitions) = (5, 2, 7);
+    let price = Price {
+        detached_by_governor: true,
+        ..Price::default()
+    };
+    let report = build(&data, &mut Engine::default(), Some(price), 1_000);
+    let lock = report.locks.iter().find(|lock| lock.address == 16).unwrap();
+    assert_eq!((&lock.holder, lock.users, lock.acquisitions), (&None, 0, 7));
 }
 
 #[test]

@@ -28,11 +28,12 @@ pub struct Ageing {
 }
 
 impl Ageing {
-    /// Begins with a first look, in a thread of its own; `None` when there is none to be had.
+    /// Begins with a first look, in a thread of its own; `None` when there is none to be had. `ages` are those of looks
+    /// before.
     #[must_use]
-    pub fn start(spaces: Vec<Space>) -> Option<Self> {
+    pub fn start(spaces: Vec<Space>, ages: HashMap<Space, Ages>) -> Option<Self> {
         let (stop, stopped) = mpsc::channel();
-        let run = move || run(&spaces, &stopped);
+        let run = move || run(&spaces, ages, &stopped);
         let thread = std::thread::Builder::new().name("ages".to_owned());
         let thread = thread.spawn(run).ok()?;
         Some(Self { stop, thread })
@@ -46,12 +47,15 @@ impl Ageing {
     }
 }
 
-fn run(spaces: &[Space], stopped: &mpsc::Receiver<()>) -> HashMap<Space, Ages> {
+fn run(
+    spaces: &[Space],
+    mut ages: HashMap<Space, Ages>,
+    stopped: &mpsc::Receiver<()>,
+) -> HashMap<Space, Ages> {
     let programs = spaces
         .iter()
         .filter_map(|space| Some((*space, Arc::new(Program::open(space.pid).ok()?))));
     let programs: Vec<_> = programs.collect();
-    let mut ages: HashMap<Space, Ages> = HashMap::new();
     loop {
         let mut took = Duration::ZERO;
         for (space, program) in &programs {

@@ -14,7 +14,9 @@ use crate::{
     model::{Frame, RawFrame},
     proc::memory::Process,
     runtime::go::{
-        Program,
+        Census, Program,
+        ages::Ages,
+        census::Options,
         operation::{self, Operation},
         pclntab::Named,
         stack::Unwinder,
@@ -40,6 +42,8 @@ pub struct Live {
 pub struct Known {
     /// The program.
     pub program: Arc<Program>,
+    /// Who waited when we came.
+    ages: Ages,
     unwinder: Unwinder,
     names: HashMap<u64, Arc<[Named]>>,
 }
@@ -48,9 +52,15 @@ impl Known {
     fn new(program: Arc<Program>) -> Self {
         Self {
             program,
+            ages: Ages::default(),
             unwinder: Unwinder::default(),
             names: HashMap::new(),
         }
+    }
+
+    /// Since when those wait that waited when we came.
+    pub fn take_ages(&mut self) -> Ages {
+        std::mem::take(&mut self.ages)
     }
 
     /// The activations at an address, innermost first; wrappers are left out as Go does.
@@ -144,6 +154,30 @@ impl Live {
                     .as_mut()
             }
         }
+    }
+
+    /// Looks at who waits already, so that it is known later who still does.
+    ///
+    /// # Cost
+    /// See [`Census::take`]; stacks are left out.
+    pub fn look(&mut self, space: Space) {
+        let options = Options {
+            stacks: 0,
+            ..Options::default()
+        };
+        if let Some(known) = self.known(space)
+            && let Ok(census) = Census::take(Arc::clone(&known.program), options)
+        {
+            known.ages.note(&census);
+        }
+    }
+
+    /// Since when those wait that waited when we came, for whoever looks on.
+    pub fn take_ages(&mut self) -> HashMap<Space, Ages> {
+        let known = self.programs.iter_mut();
+        known
+            .filter_map(|(space, known)| Some((*space, known.as_mut()?.take_ages())))
+            .collect()
     }
 
     /// Takes a program that was read already.

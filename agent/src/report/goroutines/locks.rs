@@ -193,6 +193,11 @@ fn sum(looked: Looked<'_>, awaited: Awaited, known: &Known<'_>) -> Sum {
         sum.add(&semaphore.stats, awaited.kind, measured.now_ns);
     }
     let Some(census) = looked.census else {
+        let waiters = known
+            .semaphores
+            .iter()
+            .map(|semaphore| semaphore.stats.waiters);
+        sum.waiters = waiters.sum();
         return sum;
     };
     sum.waiters = known.waiters.len() as u64;

@@ -181,6 +181,10 @@ fn process(
     found: &mut Found,
 ) -> Result<(), Error> {
     let census = Census::take(program, options)?;
+    if ages.is_empty() {
+        // It joined later.
+        ages = engine.live.meet(space, &census.program).take_ages();
+    }
     let has_looked_before = !ages.is_empty();
     ages.note(&census);
     if has_looked_before {

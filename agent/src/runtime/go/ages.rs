@@ -83,12 +83,14 @@ impl Ages {
         }
     }
 
-    /// Takes what else is known of those that wait now: since when on the monotonic clock, where `since` tells.
+    /// Takes what is known better of those that wait at the time of `census`: since when on the monotonic clock, where
+    /// `since` tells.
     pub fn learn(&mut self, census: &Census, since: impl Fn(&Goroutine) -> Option<u64>) {
         for goroutine in &census.goroutines {
             let first = self.first_seen.get_mut(&Wait::of(&goroutine.record));
-            if let (Some(first), Some(since)) = (first, since(goroutine)) {
-                *first = since.min(*first);
+            let known = since(goroutine).filter(|since| *since <= census.at_ns);
+            if let (Some(first), Some(known)) = (first, known) {
+                *first = known;
             }
         }
     }

@@ -232,6 +232,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_only_parking() {
+        for name in [
+            "runtime.gopark",
+            "runtime.(*semaRoot).queue",
+            "runtime.semacquire1",
+            "sync.runtime_SemacquireRWMutexR",
+            "internal/poll.runtime_Semacquire",
+        ] {
+            assert!(is_parking(name), "{name}");
+        }
+        for name in [
+            "runtime.gcStart",
+            "sync.(*Mutex).lockSlow",
+            "internal/poll.runtime_pollWait",
+            "",
+        ] {
+            assert!(!is_parking(name), "{name}");
+        }
+    }
+
+    #[test]
     fn by_reason_when_functions_do_not_tell() {
         assert_eq!(of(&[], "sync.RWMutex.RLock"), READER);
         assert_eq!(of(&named(&["runtime.gopark"]), "sync.Mutex.Lock"), MUTEX);

@@ -130,8 +130,10 @@ impl Unwinder {
             let Ok(offset) = usize::try_from(slot - start) else {
                 break;
             };
-            let Some(next) = word(offset) else { break };
-            (sp, pc) = (slot + 8, next);
+            let (Some(next), Some(above)) = (word(offset), slot.checked_add(8)) else {
+                break;
+            };
+            (sp, pc) = (above, next);
         }
         addresses
     }
@@ -161,6 +163,7 @@ mod tests {
     };
 
     const STACK: u64 = 0x10_0000;
+    const SP: u64 = 0x1000;
 
     /// A goroutine with a stack of 256 bytes that rests at `pc`, 64 bytes above its lowest address.
     fn record(pc: u64) -> Record {
@@ -221,6 +224,32 @@ mod tests {
         assert!(walk(&record, &bytes, 192).len() <= MAX_FRAMES);
     }
 
+    fn walked(pc: u64, words: &[u64]) -> Vec<u64> {
+        let table = parsed(table()).unwrap();
+        let stack: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        Unwinder::default().walk_copy(&table, SP, pc, &stack)
+    }
+
+    /// The function has taken nothing from the stack before its fourth byte, and 24 bytes from there on.
+    #[test]
+    fn from_an_instruction_and_not_from_a_call() {
+        assert_eq!(walked(0x4002, &[0x4009, 1, 2, 3, 0]), [0x4002, 0x4008]);
+        assert_eq!(walked(0x4003, &[1, 2, 3, 0x4009, 0]), [0x4003, 0x4008]);
+        // The return address behind a call that is the third byte of all.
+        assert_eq!(
+            walked(0x4002, &[0x4003, 0x4009, 1, 2, 3, 0]),
+            [0x4002, 0x4002, 0x4008]
+        );
+    }
+
+    #[test]
+    fn to_where_it_makes_no_sense() {
+        assert_eq!(walked(0x4002, &[]), [0x4002]);
+        assert_eq!(walked(0x4002, &[0x9999]), [0x4002]);
+        assert_eq!(walked(0x9999, &[0x4009]), [0x9999]);
+        assert_eq!(walked(0x4003, &[1, 2, 3]), [0x4003]);
+    }
+
     proptest! {
         #[test]
         fn any_stack(
@@ -260,6 +289,11 @@ mod tests {
                 let walked = Unwinder::default().walk(&table, &memory, &record(pc), &[]);
                 prop_assert!(walked.len() <= MAX_FRAMES);
             }
+        }
+
+        #[test]
+        fn any_copy(pc in 0x3ff0..0x4030_u64, words in proptest::collection::vec(0x3ff0..0x4030_u64, 0..600)) {
+            prop_assert!(walked(pc, &words).len() <= MAX_FRAMES + 1);
         }
     }
 }

@@ -116,10 +116,11 @@ fn checked(check: &OrderCheck, report: &EntryReport) -> String {
         gated,
         one_thread,
         readers,
+        unjudged,
         left_out,
         unsearched,
     } = *check;
-    if edges == 0 {
+    if edges == 0 && unjudged == 0 {
         return "lock order: no lock was taken while another one was held".to_owned();
     }
     let circles = report.potential_deadlocks.len() as u64 + left_out;
@@ -143,6 +144,12 @@ fn checked(check: &OrderCheck, report: &EntryReport) -> String {
         .collect();
     if !harmless.is_empty() {
         line.push_str(&format!("; harmless: {}", harmless.join(", ")));
+    }
+    if unjudged > 0 {
+        let pairs = units::count(unjudged);
+        line.push_str(&format!(
+            "; {pairs} not judged, since their records were lost"
+        ));
     }
     if unsearched > 0 {
         line.push_str(&format!(

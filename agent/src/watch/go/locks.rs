@@ -227,3 +227,146 @@ impl Locks {
             .unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::go::status::Status;
+
+    const REASONS: [&str; 2] = ["sync.Mutex.Lock", "sync.RWMutex.Lock"];
+
+    fn record(address: u64) -> Record {
+        Record {
+            address,
+            goid: address,
+            status: Status::Waiting,
+            reason: 0,
+            wait_since_ns: 0,
+            stack_lo: 0,
+            stack_hi: 0,
+            sp: 0,
+            pc: 0,
+            gopc: 0,
+            startpc: 0,
+            waiting: 0,
+            m: 0,
+            lockedm: 0,
+            timer: 0,
+            stops: 1,
+            mutex_since_ns: 0,
+        }
+    }
+
+    fn queue(semaphore: u64, waiters: u64) -> Queue {
+        Queue {
+            semaphore,
+            waiters,
+            first: vec![semaphore + 1000],
+        }
+    }
+
+    fn take(locks: &mut Locks, queues: &[Queue], now: Instant, now_ns: u64) {
+        let queues = Queues {
+            queues: queues.to_vec(),
+            torn: 0,
+            left_out: 0,
+        };
+        let reasons = REASONS.map(str::to_owned);
+        locks.take(queues, &reasons, now, now_ns, |addresses| {
+            addresses
+                .iter()
+                .map(|address| Some(record(*address)))
+                .collect()
+        });
+    }
+
+    fn named(address: u64, kind: Kind) -> Named {
+        Named {
+            address,
+            kind,
+            id: "rwlock@1".to_owned(),
+            symbol: None,
+            site: Some("main.f main.go:1".to_owned()),
+        }
+    }
+
+    #[test]
+    fn what_is_many_or_old_is_worth_a_name() {
+        let (mut locks, now) = (Locks::default(), Instant::now());
+        let semaphores = |locks: &Locks, now_ns| -> Vec<u64> {
+            let nameless = locks.nameless(now_ns, 8);
+            nameless
+                .into_iter()
+                .map(|(semaphore, _)| semaphore)
+                .collect()
+        };
+        let queues = [queue(8, 2), queue(16, 8), queue(24, 300)];
+        take(&mut locks, &queues, now, 1000);
+        assert_eq!(semaphores(&locks, 1000), [24, 16]);
+        assert_eq!(locks.nameless(1000, 1)[0].1.goid, 1024);
+        let later_ns = 1000 + 500_000_000;
+        take(&mut locks, &queues, now, later_ns);
+        assert_eq!(semaphores(&locks, later_ns), [24, 16, 8]);
+        locks.name(24, named(20, Kind::Mutex));
+        assert_eq!(semaphores(&locks, later_ns), [16, 8]);
+        assert_eq!((locks.rows().len(), locks.most()), (1, 300));
+        assert_eq!(locks.parked(), BTreeMap::from([(Kind::Mutex, 310)]));
+    }
+
+    #[test]
+    fn semaphores_of_one_lock_are_one_row() {
+        let (mut locks, now) = (Locks::default(), Instant::now());
+        // Behind other writers, behind readers, and as a reader.
+        take(&mut locks, &[queue(104, 5), queue(108, 1)], now, 1000);
+        take(
+            &mut locks,
+            &[queue(104, 7), queue(108, 1), queue(112, 2)],
+            now,
+            2000,
+        );
+        locks.name(104, named(100, Kind::RwlockWrite));
+        locks.name(108, named(100, Kind::RwlockWrite));
+        locks.name(112, named(100, Kind::RwlockRead));
+        let rows = locks.rows();
+        let shown = |row: &Row| (row.kind, row.waiters, row.since.map(|since| since.ns));
+        assert_eq!(
+            rows.iter().map(shown).collect::<Vec<_>>(),
+            [
+                (Kind::RwlockRead, 2, Some(2000)),
+                (Kind::RwlockWrite, 8, Some(1000))
+            ]
+        );
+        let parked = BTreeMap::from([(Kind::RwlockRead, 2), (Kind::RwlockWrite, 8)]);
+        assert_eq!(locks.parked(), parked);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_forgotten_after_a_while() {
+        let (mut locks, now) = (Locks::default(), Instant::now());
+        take(&mut locks, &[queue(8, 9)], now, 1000);
+        locks.name(8, named(4, Kind::Mutex));
+        take(&mut locks, &[], now + REMEMBERED / 2, 2000);
+        let rows = locks.rows();
+        assert_eq!(rows.len(), 1);
+        assert_eq!(
+            (rows[0].waiters, rows[0].waiters_peak, rows[0].since),
+            (0, 9, None)
+        );
+        assert_eq!(locks.parked(), BTreeMap::new());
+        take(&mut locks, &[], now + REMEMBERED, 3000);
+        assert_eq!(locks.rows(), []);
+    }
+
+    #[test]
+    fn more_than_can_be_told_apart_are_counted() {
+        let mut locks = Locks::default();
+        let many: Vec<Queue> = (1..=MAX_LOCKS as u64 + 10)
+            .map(|n| queue(n * 8, 1))
+            .collect();
+        take(&mut locks, &many, Instant::now(), 1000);
+        let parked = locks.parked();
+        assert_eq!(parked.values().sum::<u64>(), MAX_LOCKS as u64 + 10);
+        // Those that were not looked at have no kind.
+        assert_eq!(parked[&Kind::Mutex], MAX_LOOKED_AT as u64);
+    }
+}
