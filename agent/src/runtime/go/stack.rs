@@ -216,7 +216,8 @@ mod tests {
             .iter()
             .flat_map(|word| word.to_le_bytes())
             .collect();
-        assert_eq!(walk(&record(0x4001), &bytes, 192).len(), 24);
+        // One for each word of the stack, and the one that it rests in.
+        assert_eq!(walk(&record(0x4001), &bytes, 192).len(), 25);
         let record = Record {
             stack_hi: u64::MAX,
             ..record(0x4001)
