@@ -1,13 +1,16 @@
 //! Goroutines: what the programs know of themselves, and what holdup sees from outside.
 
 mod agent;
+mod ages;
 mod chains;
 mod churn;
 mod cross;
+mod debian;
 mod durations;
 mod follow;
 mod kinds;
 mod layout;
+mod own;
 mod pileup;
 
 use std::path::Path;
