@@ -162,7 +162,7 @@ pub static ENTRY_THREADS: HashMap<u32, entry::Thread> = HashMap::with_max_entrie
 #[map]
 pub static ENTRY_EDGES: HashMap<entry::EdgeKey, entry::Edge> = HashMap::with_max_entries(32_768, 0);
 
-/// What threads are about to wait for, by the index of their place in [`THREADS`]. 65,536 x 56 B with `--probe slow`, else
+/// What threads are about to wait for, by the index of their place in [`THREADS`]. 65,536 x 64 B with `--probe slow`, else
 /// one element.
 #[map]
 pub static NOTES: Array<Note> = Array::with_max_entries(65_536, 0);

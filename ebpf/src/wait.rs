@@ -33,8 +33,7 @@ pub fn begin(source: Source, op: u32, address: u64, value: u32) {
     // SAFETY: a live map value that only this thread's own events write (and the task iterator, once, before the
     // thread's first event: see `probe::census`).
     let thread = unsafe { &mut *thread };
-    let noted = slow::noted(tid, op, address);
-    let address = noted.address;
+    let address = slow::address(tid, op, address);
     if thread.state != IDLE && resumes(thread, op, address) {
         return;
     }
@@ -67,7 +66,7 @@ pub fn begin(source: Source, op: u32, address: u64, value: u32) {
     thread.since_ns = now_ns;
     thread.op = op;
     thread.value = value;
-    thread.flags = noted.flags;
+    thread.flags = 0;
     thread.state = WAITING;
     thread.run_delay_ns = Own::new().run_delay_ns();
     // SAFETY: `lock` is a live element of the array.
@@ -82,7 +81,7 @@ pub fn begin(source: Source, op: u32, address: u64, value: u32) {
         }
         (*lock).op = op;
         (*lock).value = value;
-        slow::record(lock, &noted);
+        slow::begin(lock, thread);
         if config!(sampling) == 1 && sample::is_due(lock, now_ns) {
             sample::wait(source, thread, lock);
         }

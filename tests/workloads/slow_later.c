@@ -1,5 +1,5 @@
-/* `slow_later PLUGIN [alone]`: loads a library while it is watched, and contends for a lock in it as soon as its code has
- * a probe in it. With `alone` it does so without being asked. */
+/* `slow_later PLUGIN`: loads a library while it is watched, and contends for a lock in it as soon as its code has a probe
+ * in it. */
 #include "truth.h"
 
 #include <dlfcn.h>
@@ -11,11 +11,8 @@ static struct {
 } lock;
 
 int main(int count, char **arguments) {
-    int alone = count > 2;
     say("{\"event\":\"ready\",\"pid\":%d}\n", getpid());
-    if (!alone) {
-        await_go();
-    }
+    await_go();
     void *library = count > 1 ? dlopen(arguments[1], RTLD_NOW) : NULL;
     void (*(*plugin)(void))(uint32_t *) = library ? (void (*(*)(void))(uint32_t *))dlsym(library, "plugin") : NULL;
     if (plugin == NULL) {
@@ -41,8 +38,6 @@ int main(int count, char **arguments) {
         take(&lock.word);
     }
     say("{\"event\":\"counted\",\"locks\":[{\"kind\":\"mutex\",\"address\":\"%p\",\"waits\":%d}]}\n", (void *)&lock, WAITS);
-    if (!alone) {
-        await_go();
-    }
+    await_go();
     return 0;
 }

@@ -29,6 +29,13 @@ pub enum Fit {
 }
 
 impl Fit {
+    /// Whether waiters for the lock sleep on words of their own, so that it is accounted under its address.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_own_word(self) -> bool {
+        !matches!(self, Self::Inside | Self::Variable)
+    }
+
     const ALL: [Self; 8] = [
         Self::Inside,
         Self::Keyed,
@@ -121,11 +128,15 @@ pub struct Note {
     pub row: u32,
     /// [`Place`], packed.
     pub place: u32,
+    /// 1: it is about the wait that has begun last.
+    pub fits: u32,
+    /// With `fits`, how far the address that the wait is accounted under lies into the lock, in bytes.
+    pub inside: u32,
     /// 0.
     pub padding: u32,
 }
 
-const _: () = assert!(size_of::<Note>() == 56);
+const _: () = assert!(size_of::<Note>() == 64);
 
 #[cfg(test)]
 mod tests {

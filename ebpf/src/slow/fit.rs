@@ -2,7 +2,7 @@
 
 use holdup_abi::{
     futex::{CMD_MASK, WAIT_BITSET},
-    slow::{Fit, OWN_WORD, Place},
+    slow::{Fit, Place},
 };
 
 use super::{has_inside, is_within, read_word};
@@ -18,41 +18,25 @@ const WORDS_BESIDE: u64 = 4;
 /// Size of glibc's `pthread_cond_t`.
 const CONDITION_BYTES: u64 = 48;
 
-/// What is known of a wait that begins.
-pub struct Noted {
-    /// Address that its statistics are kept under: the futex word, or the lock.
-    pub address: u64,
-    /// [`OWN_WORD`] or 0.
-    pub flags: u32,
-    pub row: u32,
-    pub inside: u32,
-    pub word: u64,
-}
-
-/// What the last note of the current thread says of a wait on `word`.
+/// Address that a wait on `word` is accounted under: that of the lock where the word is the thread's own and its last note
+/// is about this wait, else the word's.
 #[inline(always)]
-pub fn noted(tid: u32, op: u32, word: u64) -> Noted {
-    let nothing = Noted {
-        address: word,
-        flags: 0,
-        row: 0,
-        inside: 0,
-        word,
-    };
+pub fn address(tid: u32, op: u32, word: u64) -> u64 {
     if config!(slow) == 0 {
-        return nothing;
+        return word;
     }
-    fitting(tid, op, word).unwrap_or(nothing)
+    fitting(tid, op, word).unwrap_or(word)
 }
 
 #[inline(never)]
-fn fitting(tid: u32, op: u32, word: u64) -> Option<Noted> {
+fn fitting(tid: u32, op: u32, word: u64) -> Option<u64> {
     let note = NOTES.get_ptr_mut(thread::index(tid, config!(thread_mask)))?;
     // SAFETY: a live array element; another thread's is told by its id.
     let note = unsafe { &mut *note };
     if note.tid != tid {
         return None;
     }
+    note.fits = 0;
     let place = Place::unpack(note.place);
     let fits = match place.fit {
         Fit::Inside | Fit::Variable => has_inside(note, &place, word),
@@ -66,23 +50,14 @@ fn fitting(tid: u32, op: u32, word: u64) -> Option<Noted> {
     if !fits || !is_within(note, regs::stack_pointer()?) {
         return None;
     }
-    if matches!(place.fit, Fit::Inside | Fit::Variable) {
-        return Some(Noted {
-            address: word,
-            flags: 0,
-            row: note.row,
-            inside: word.wrapping_sub(note.object) as u32,
-            word,
-        });
+    note.fits = 1;
+    if !place.fit.is_own_word() {
+        note.inside = word.wrapping_sub(note.object) as u32;
+        return None;
     }
+    note.inside = place.low;
     note.listed_word = word;
-    Some(Noted {
-        address: note.object.wrapping_add(u64::from(place.low)),
-        flags: OWN_WORD,
-        row: note.row,
-        inside: place.low,
-        word,
-    })
+    Some(note.object.wrapping_add(u64::from(place.low)))
 }
 
 /// Whether the key that the owner of this futex word parks under, which lies beside it, is the lock. A writer that waits

@@ -18,8 +18,8 @@ use holdup_abi::{
 };
 
 pub use self::{
-    fit::noted,
-    own_word::{awake, gone, on_own_word, record, woken},
+    fit::address,
+    own_word::{awake, begin, gone, on_own_word, woken},
 };
 
 use crate::{
@@ -89,6 +89,8 @@ fn write(note: &mut Note, tid: u32, cookie: &Cookie, place: &Place, object: u64,
         tid,
         row: u32::from(cookie.function) + 1,
         place: cookie.own,
+        fits: 0,
+        inside: 0,
         padding: 0,
     };
     if probed::RETURN_ADDRESS_ON_STACK && !place.in_midst {

@@ -1,12 +1,11 @@
 //! Waits on a word of the thread's own are accounted to the lock that they are for; so are those that wake it.
 
 use holdup_abi::{
-    lock::{Lock, LockKey, RETIRED},
-    slow::OWN_WORD,
+    lock::{Lock, LockKey},
+    slow::{OWN_WORD, Place},
     thread::Thread,
 };
 
-use super::fit::Noted;
 use crate::{
     count::{Counter, lost},
     maps::{NOTES, OWN_WORDS, config},
@@ -17,25 +16,39 @@ use crate::{
 /// wake it.
 ///
 /// # Safety
-/// `lock` is a live element of the lock array, whose key is for `noted.address`.
+/// `lock` is a live element of the lock array, whose key is for [`super::address`].
 #[inline(always)]
-pub unsafe fn record(lock: *mut Lock, noted: &Noted) {
-    if config!(slow) == 0 {
-        return;
+pub unsafe fn begin(lock: *mut Lock, thread: &mut Thread) {
+    if config!(slow) == 1 {
+        // SAFETY: the caller's promise.
+        unsafe { tell(lock, thread) };
     }
-    // SAFETY: the caller's promise.
+}
+
+#[inline(never)]
+unsafe fn tell(lock: *mut Lock, thread: &mut Thread) {
+    // SAFETY: the caller's promise, and an array element of the current thread's, or it is another's by its id.
     unsafe {
-        (*lock).row = noted.row;
-        (*lock).inside = noted.inside;
-        if noted.flags & OWN_WORD != 0 {
-            let key = LockKey {
-                address: noted.word,
-                tgid: (*lock).key.tgid & !RETIRED,
-                generation: (*lock).key.generation,
-            };
-            if OWN_WORDS.insert(key, noted.address, 0).is_err() {
-                lost(Counter::WakesLost);
-            }
+        (*lock).row = 0;
+        let Some(note) = NOTES.get_ptr_mut(thread::index(thread.tid, config!(thread_mask))) else {
+            return;
+        };
+        if (*note).tid != thread.tid || (*note).fits == 0 {
+            return;
+        }
+        (*lock).row = (*note).row;
+        (*lock).inside = (*note).inside;
+        if !Place::unpack((*note).place).fit.is_own_word() {
+            return;
+        }
+        thread.flags |= OWN_WORD;
+        let word = LockKey {
+            address: (*note).listed_word,
+            tgid: thread.tgid,
+            generation: thread.generation,
+        };
+        if OWN_WORDS.insert(word, thread.address, 0).is_err() {
+            lost(Counter::WakesLost);
         }
     }
 }

@@ -6,13 +6,16 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use holdup_tests::{
+    Workload,
+    report::parse_address,
     scratch,
     toolchain::{self, Build, build},
 };
+use serde::Deserialize;
 
-use super::{TOLD, check, count, file_name, plan};
+use super::{TOLD, check, count, file_name, plan, recording};
 
 /// The standard library of today's compilers has names in the newer mangling.
 #[test]
@@ -97,4 +100,35 @@ fn newer_mangling() -> Result<PathBuf> {
 #[test]
 fn parking_lot_in_the_newer_mangling() -> Result<()> {
     parking_lot(&newer_mangling()?, &["--no-stacks"])
+}
+
+/// Where statistics are kept by lock, whoever was given it last and has not passed it on is known from them; a snapshot that
+/// is taken meanwhile has no probes and finds the lock as before.
+#[test]
+fn parking_lot_holders_are_known_as_before() -> Result<()> {
+    let program = scratch::profile_dir()?.join("holdup-test-holders");
+    let mut workload = Workload::start(&program, &["handed_on_parking_lot"])?;
+    let pid = workload.pid();
+    let recording = recording(&workload, &[])?;
+    let truth: HeldUp = workload.go_to("held_up")?;
+    let capture = recording.stop()?;
+    let lock = capture.lock(pid, parse_address(&truth.address)?, "mutex")?;
+    ensure!(lock.evidence.starts_with(TOLD), "{lock:?}");
+    ensure!(
+        lock.waiters == truth.waiters.len() as u64,
+        "{lock:?}, {truth:?}"
+    );
+    let holder = lock.holder.as_ref().context("no holder")?;
+    ensure!(
+        holder.tid == truth.holder && holder.confidence == "observed",
+        "{holder:?}, {truth:?}"
+    );
+    workload.kill()
+}
+
+#[derive(Debug, Deserialize)]
+struct HeldUp {
+    address: String,
+    holder: u32,
+    waiters: Vec<u32>,
 }

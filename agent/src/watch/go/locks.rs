@@ -250,6 +250,8 @@ mod tests {
             startpc: 0,
             waiting: 0,
             m: 0,
+            lockedm: 0,
+            timer: 0,
             stops: 1,
             mutex_since_ns: 0,
         }
