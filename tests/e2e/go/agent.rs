@@ -58,7 +58,7 @@ struct Released {
 /// opens and when it doubles, and an end.
 #[test]
 fn a_hundred_are_noticed() -> Result<()> {
-    for release in go::releases()? {
+    for release in go::spread()? {
         let program = release.build("stages", Variant::Stripped)?;
         let mut scene = Scene::start(&program, &["20", "99", "100", "2000"])?;
         let pid = scene.pid();
@@ -247,7 +247,7 @@ fn a_slow_reader_is_named() -> Result<()> {
 /// Two goroutines that wait for each other, while the rest of the program goes on, which Go itself does not notice.
 #[test]
 fn a_knot_is_wedged() -> Result<()> {
-    for release in go::releases()? {
+    for release in go::spread()? {
         let mut scene = Scene::start(&release.build("knot", Variant::Stripped)?, &[])?;
         let pid = scene.pid();
         let long_wait = "long_wait = { enabled = true, for = \"1s\" }\n";
@@ -284,7 +284,7 @@ fn a_knot_is_wedged() -> Result<()> {
 /// A server at rest: a thousand goroutines that wait for work, for each other's end, for time, for a connection.
 #[test]
 fn a_server_at_rest_is_no_incident() -> Result<()> {
-    for release in go::releases()? {
+    for release in go::spread()? {
         let mut scene = Scene::start(&release.build("idle", Variant::Stripped)?, &["200"])?;
         let pid = scene.pid();
         let place = scene.place(STRICT, SEARCH)?;
@@ -316,7 +316,7 @@ fn a_server_at_rest_is_no_incident() -> Result<()> {
 /// A mutex that is handed on all the time, though always the same goroutines wait for it: a queue, and never a wedge.
 #[test]
 fn a_busy_mutex_is_not_stalled() -> Result<()> {
-    for release in go::releases()? {
+    for release in go::spread()? {
         let program = release.build("slow", Variant::Stripped)?;
         // Each of 40 waits for some 0.4 s.
         let mut scene = Scene::start(&program, &["40", "10"])?;
@@ -378,7 +378,7 @@ struct Churned {
 #[test]
 fn churn() -> Result<()> {
     let seconds = env::var("HOLDUP_CHURN_SECONDS").map_or(Ok(4), |text| text.parse())?;
-    for release in go::releases()? {
+    for release in go::spread()? {
         let mut scene = Scene::start(&release.build("churn", Variant::Stripped)?, &[])?;
         let pid = scene.pid();
         // Anything is an incident, so that it is looked at as closely as can be.
