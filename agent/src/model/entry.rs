@@ -291,7 +291,8 @@ pub struct OrderEdge {
     pub more_threads: bool,
     /// Locks that were held besides, each time: a circle whose edges share one is harmless.
     pub gates: Vec<OrderLock>,
-    /// Where `held` was taken, innermost first; empty when the stack could not be read.
+    /// Where `held` was taken, innermost first; empty when the stack could not be read, and beyond the first 500 edges of
+    /// the graph.
     pub held_frames: Vec<Frame>,
     /// Where `acquired` was taken.
     pub acquired_frames: Vec<Frame>,
