@@ -1,6 +1,8 @@
 //! Wiring: from a target to a report. The one file that knows every stage.
 
+mod goroutines;
 mod overhead;
+mod slow;
 
 use std::{
     cell::RefCell,
@@ -21,8 +23,8 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use self::overhead::Overhead;
 pub use self::overhead::Tell;
+use self::{goroutines::Goroutines, overhead::Overhead, slow::Slow};
 use crate::{
     ingest::{
         census,
@@ -40,7 +42,10 @@ use crate::{
         uprobe::asked::Probes,
     },
     proc::memory::Copied,
-    report::{self, budget::Budget, capture, engine::Engine, snapshot::Seen},
+    report::{
+        self, budget::Budget, capture, engine::Engine, goroutines::ageing::Ageing, snapshot::Seen,
+    },
+    symbol::Space,
 };
 
 /// How often the ring buffer is looked at even when the kernel does not call.
@@ -124,15 +129,19 @@ pub struct Progress {
 )]
 pub struct Recording {
     plane: Plane,
+    slow: Option<Slow>,
     engine: Engine,
     /// Whose calls of lock functions are followed, if asked for.
     entry: Option<Entry>,
     capacity: Capacity,
+    goroutines: Option<Goroutines>,
     overhead: Option<Overhead>,
     /// The kernel side adds processes to the set of targets.
     targets_grow: bool,
     started: Instant,
     started_at: SystemTime,
+    /// Looks at goroutines.
+    ageing: Option<Ageing>,
 }
 
 impl Recording {
@@ -163,20 +172,42 @@ impl Recording {
             pids.iter().for_each(|&pid| new.look(&mut plane, pid));
             entry = Some(new);
         }
+        let slow = Slow::start(features, options, &mut plane);
+        let mut engine = Engine::sampling(config.sample_interval_ns);
+        let mut goroutines = options.probes.go.then(|| Goroutines::of(&options.watch));
+        if let Some(goroutines) = &mut goroutines {
+            goroutines.look(&mut plane, &mut engine);
+        }
         if let Some(overhead) = &mut overhead {
             overhead.release(&mut plane);
         }
+        if let Some(goroutines) = &mut goroutines {
+            goroutines.look_back(&mut engine);
+        }
         // Loading the programs takes a while, in which nothing is seen.
         let (started, started_at) = (Instant::now(), SystemTime::now());
-        let mut engine = Engine::sampling(config.sample_interval_ns);
         if options.sample_interval.is_some() {
             engine.first_look(&mut capture::waiters(&mut plane)?);
         }
+        let mut spaces = engine.processes.spaces();
+        let unmet = options
+            .watch
+            .pids()
+            .iter()
+            .map(|&pid| Space { pid, generation: 0 });
+        let unmet: Vec<Space> = unmet
+            .filter(|space| !spaces.iter().any(|met| met.pid == space.pid))
+            .collect();
+        spaces.extend(unmet);
+        let ageing = Ageing::start(spaces, engine.live.take_ages());
         Ok(Self {
             plane,
+            slow,
             engine,
+            ageing,
             entry,
             capacity,
+            goroutines,
             overhead,
             targets_grow: config.follow_forks == 1,
             started,
@@ -186,10 +217,15 @@ impl Recording {
 
     /// The watched process `pid` is about to execute `program`: what that will load is probed at once, where it matters.
     pub fn expect(&mut self, pid: u32, program: &Path) {
-        let Self { plane, entry, .. } = self;
+        let Self {
+            plane, entry, slow, ..
+        } = self;
+        let library_path = std::env::var_os("LD_LIBRARY_PATH");
         if let Some(entry) = entry {
-            let library_path = std::env::var_os("LD_LIBRARY_PATH");
             entry.expect(plane, pid, program, library_path.as_deref());
+        }
+        if let Some(slow) = slow {
+            slow.expect(plane, pid, program, library_path.as_deref());
         }
     }
 
@@ -247,12 +283,21 @@ impl Recording {
                 _ = ticks.tick() => {
                     progress(&|| self.progress());
                     self.follow()?;
+                    if let Some(goroutines) = &mut self.goroutines {
+                        goroutines.look(&mut self.plane, &mut self.engine);
+                        goroutines.look_back(&mut self.engine);
+                    }
                     if let Some(overhead) = &mut self.overhead {
                         overhead.look(&mut self.plane);
                     }
-                    turns = turns.wrapping_add(1);
+                    turns = turns.saturating_add(1);
+                    self.look_for_files(turns);
                     if turns.is_multiple_of(TICKS_PER_PRUNING) {
                         self.prune()?;
+                        if self.goroutines.is_some() {
+                            // Those of processes that are gone make room.
+                            self.plane.goroutines().map_err(io::Error::other)?;
+                        }
                     }
                 }
                 ready = readable(&ring) => ready?,
@@ -289,6 +334,15 @@ impl Recording {
         Ok(())
     }
 
+    /// Often at first: a program that was just started is still loading its libraries.
+    fn look_for_files(&mut self, turn: u32) {
+        if let Some(slow) = &mut self.slow
+            && (turn < TICKS_PER_PRUNING || turn.is_multiple_of(TICKS_PER_PRUNING))
+        {
+            slow.look(&mut self.plane);
+        }
+    }
+
     fn prune(&mut self) -> io::Result<()> {
         if !self.targets_grow {
             return Ok(());
@@ -319,7 +373,11 @@ impl Recording {
     /// A table cannot be read.
     pub fn finish(&mut self) -> Result<Capture, PlaneError> {
         let duration = self.started.elapsed();
+        self.engine.goroutines = self.ageing.take().map(Ageing::finish).unwrap_or_default();
         let mut price = None;
+        for entry in self.slow.iter().flat_map(Slow::plan) {
+            self.plane.add_to_plan(entry);
+        }
         if let Some(overhead) = &mut self.overhead {
             overhead.look(&mut self.plane);
             overhead.tell_plan(&mut self.plane);
@@ -376,6 +434,8 @@ pub struct SnapshotOptions {
     pub stacks: bool,
     /// Threads beyond which the stacks of a sample are read; all threads are counted in any case.
     pub ceiling: Option<usize>,
+    /// Whether to look at goroutines.
+    pub goroutines: bool,
     /// When to come to an end with what there is by then.
     pub deadline: Option<Instant>,
 }
@@ -387,6 +447,7 @@ impl SnapshotOptions {
         Self {
             stacks,
             ceiling: None,
+            goroutines: true,
             deadline: None,
         }
     }
@@ -398,6 +459,7 @@ impl SnapshotOptions {
             _ => Budget::default(),
         };
         Budget {
+            goroutines: self.goroutines,
             deadline: self.deadline,
             ..budget
         }
@@ -513,6 +575,8 @@ fn proc_census(watch: &Watch) -> (Vec<Task>, Option<io::Error>) {
 fn configure(features: &Features, options: &Options) -> Config {
     let mut config = config::base(features, options.sample_interval);
     config.measure_holds = 1;
+    config.slow = (options.probes.slow && slow::is_possible(features)).into();
+    config.goroutines = options.probes.go.into();
     match &options.watch {
         Watch::All => config.target_mode = TARGET_ALL,
         Watch::Processes(pids) => match pids.as_slice() {

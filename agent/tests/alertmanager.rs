@@ -122,6 +122,7 @@ fn incident(opened_at: SystemTime, waiters: u64) -> Incident {
             symbol: Some("cart_lock".to_owned()),
             site: None,
         }),
+        who: Default::default(),
         waiters,
         waiters_peak: waiters,
         oldest_wait_ns: Some(1),

@@ -4,7 +4,10 @@
 #[path = "entry/scene.rs"]
 mod scene;
 
-use holdup::probe::uprobe::asked::{Probes, UserFunction};
+use holdup::{
+    pipeline::Watch,
+    probe::uprobe::asked::{Probes, UserFunction},
+};
 use holdup_abi::entry::{DESTROYED, KIND_NAMED};
 use scene::{Program, Watching, alone, build, play};
 
@@ -217,4 +220,19 @@ fn locks_that_are_held_now() {
         .map(|edge| (edge.count, edge.tid))
         .collect();
     assert_eq!(edges, [(1, waiter)]);
+}
+
+#[test]
+fn children_have_locks_of_their_own() {
+    let _alone = alone();
+    let mut program = Program::start(&build("cc", COUNTS, &[]), &["family", "child"]);
+    let watch = Watch::Family(vec![program.pid()]);
+    let mut watching = Watching::start(watch, Probes::default());
+    watching.play(&mut program);
+    let child = watching.truths()[0].values["child"];
+    watching.until_attached(&format!("libc.so.6 in {child} "));
+    watching.play(&mut program);
+    let played = watching.finish();
+    played.check();
+    played.lost(&[]);
 }

@@ -52,6 +52,7 @@ fn request_for(pid: u32, address: u64, waiters: u64) -> Request {
             symbol: None,
             site: None,
         }),
+        who: Default::default(),
         waiters,
         waiters_peak: waiters,
         oldest_wait_ns: None,

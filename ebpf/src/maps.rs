@@ -2,14 +2,16 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, Queue, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue, RingBuf},
 };
 use holdup_abi::{
     config::{CONTROL_COUNT, Config, MAX_TARGETS},
     counter, entry,
+    golang::{Goroutine, Wait},
     hold::{BesideKey, Holds, Tally},
     lock::{Lock, LockKey},
     record::WaitSample,
+    slow::Note,
     thread::Thread,
 };
 
@@ -58,6 +60,8 @@ pub static CONFIG: Config = Config {
     thread_mask: 0,
     measure_holds: 0,
     waiters_threshold: 0,
+    slow: 0,
+    goroutines: 0,
 };
 
 /// Reads one field of [`CONFIG`].
@@ -157,6 +161,27 @@ pub static ENTRY_THREADS: HashMap<u32, entry::Thread> = HashMap::with_max_entrie
 /// `entry_edges_full` grows.
 #[map]
 pub static ENTRY_EDGES: HashMap<entry::EdgeKey, entry::Edge> = HashMap::with_max_entries(32_768, 0);
+
+/// What threads are about to wait for, by the index of their place in [`THREADS`]. 65,536 x 64 B with `--probe slow`, else
+/// one element.
+#[map]
+pub static NOTES: Array<Note> = Array::with_max_entries(65_536, 0);
+
+/// Futex word of a thread that sleeps on a word of its own -> address that its lock's statistics are kept under. 65,536 x
+/// 24 B (+ about 48 B of hash overhead) with `--probe slow`, else one element. Full: wakes of that thread are not
+/// accounted, `wakes_lost` grows.
+#[map]
+pub static OWN_WORDS: HashMap<LockKey, u64> = HashMap::with_max_entries(65_536, 0);
+
+/// Parked goroutine -> its wait. 262,144 x 56 B (+ about 48 B of hash overhead). Full: the wait is not accounted,
+/// `go_waits_full` grows.
+#[map]
+pub static GO_WAITS: HashMap<Goroutine, Wait> = HashMap::with_max_entries(262_144, 0);
+
+/// Process id -> when its last thread ended, or when it executed another program: the agent settles the waits of its
+/// goroutines. 1,024 x 16 B. Full: the oldest one goes, and those waits count as ended when the agent looks.
+#[map]
+pub static GO_ENDED: LruHashMap<u32, u64> = LruHashMap::with_max_entries(1_024, 0);
 
 /// Hits of uprobes by what they cost: see [`holdup_abi::uprobe::PRICES`]. 8 B per price and processor.
 #[map]

@@ -114,6 +114,14 @@ pub fn current() -> Option<Saved> {
     Saved::read(regs as *const c_void)
 }
 
+/// Saved stack pointer of the current thread, likewise.
+#[inline(always)]
+pub fn stack_pointer() -> Option<u64> {
+    // SAFETY: helpers that return kernel pointers; they are only handed to a checked read.
+    let regs = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf().cast()) };
+    crate::task::read_u64(regs as *const u8, arch::SP as u32 * 8)
+}
+
 /// Saved user registers of `task`: through the helper, or by the kernel's layout where it is missing (before 5.15).
 #[inline(always)]
 pub fn of_task(task: *const u8) -> Option<Saved> {

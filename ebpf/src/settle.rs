@@ -14,6 +14,7 @@ use crate::{
     hold, lock,
     maps::{MORE_THREADS, config},
     sample::{self, Source},
+    slow,
     task::Own,
     tell, thread,
 };
@@ -125,6 +126,7 @@ pub fn gone(tid: u32) {
         thread.run_delay_ns = u64::MAX;
         settle(None, &mut thread, EINTR);
     }
+    slow::gone(tid);
 }
 
 /// Accounts the end of the wait on record. With a `source`, the thread still has the stack that it waited with: a long
@@ -153,7 +155,10 @@ pub fn settle(source: Option<Source>, thread: &mut Thread, result: i64) {
     };
     // SAFETY: a live element of the array, entered when the wait began.
     unsafe { lock::leave(lock, thread.tid, result, duration_ns, ready_ns, now_ns) };
-    if result >= 0 {
+    // Of locks whose waiters sleep on words of their own, not every release makes a wake call.
+    if slow::on_own_word(thread) {
+        slow::awake(thread);
+    } else if result >= 0 {
         hold::begin(thread, now_ns, own.sleeps());
     }
     if config!(sampling) == 0 {

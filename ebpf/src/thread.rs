@@ -16,7 +16,7 @@ use crate::{
 pub const NOEXIST: u64 = 1;
 
 #[inline(always)]
-const fn index(tid: u32, mask: u32) -> u32 {
+pub const fn index(tid: u32, mask: u32) -> u32 {
     tid & mask
 }
 

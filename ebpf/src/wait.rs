@@ -13,6 +13,7 @@ use crate::{
     maps::config,
     sample::{self, Source},
     settle::{EINTR, settle},
+    slow,
     task::Own,
     tell, thread,
 };
@@ -32,6 +33,7 @@ pub fn begin(source: Source, op: u32, address: u64, value: u32) {
     // SAFETY: a live map value that only this thread's own events write (and the task iterator, once, before the
     // thread's first event: see `probe::census`).
     let thread = unsafe { &mut *thread };
+    let address = slow::address(tid, op, address);
     if thread.state != IDLE && resumes(thread, op, address) {
         return;
     }
@@ -79,6 +81,7 @@ pub fn begin(source: Source, op: u32, address: u64, value: u32) {
         }
         (*lock).op = op;
         (*lock).value = value;
+        slow::begin(lock, thread);
         if config!(sampling) == 1 && sample::is_due(lock, now_ns) {
             sample::wait(source, thread, lock);
         }

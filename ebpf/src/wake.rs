@@ -8,7 +8,7 @@ use crate::{
     count::{Counter, add, lost},
     filter, hold, lock,
     sample::Source,
-    thread,
+    slow, thread,
 };
 
 /// The current thread wakes, unlocks or requeues waiters of `address`. Words that nobody waited on cost two look-ups
@@ -26,11 +26,12 @@ pub fn wake(source: Source, address: u64, requeue: bool) {
     };
     // SAFETY: a live map value that only this thread's own events write.
     let thread = unsafe { &mut *thread };
-    let key = LockKey {
+    let key = slow::woken(LockKey {
         address,
         tgid,
         generation: thread.generation,
-    };
+    });
+    let address = key.address;
     let cached = if thread.wake_address == address {
         thread.wake_slot
     } else {

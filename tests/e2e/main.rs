@@ -26,6 +26,7 @@ mod python;
 mod readme;
 mod reuse;
 mod sampling;
+mod slow;
 mod snapshot;
 mod stacks;
 mod workloads;

@@ -82,7 +82,7 @@ fn reason(report: &serde_json::Value, status: &str) -> Result<String> {
 fn too_much_is_said_and_ended() -> Result<()> {
     let mut alone = start("1")?;
     let before = rate(&mut alone)?;
-    let mut workload = start("50")?;
+    let mut workload = start("25")?;
     workload.go()?;
     let mut recording = Recording::start(workload.pid(), "5")?;
     let price = recording.stderr.until("holdup: a hit of a uprobe costs ")?;

@@ -1,6 +1,7 @@
 //! Go releases, and the workloads that they build. `cargo xtask test` installs those that `go-versions.txt` names.
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     path::{Path, PathBuf},
@@ -16,6 +17,9 @@ use crate::{scratch, toolchain};
 const VARIABLE: &str = "HOLDUP_GO_VERSIONS";
 /// Where Debian puts its one.
 const DEBIAN: &str = "/usr/lib/go-";
+
+/// Minor releases of [`spread`], besides the newest.
+const SPREAD: [u32; 2] = [19, 22];
 
 /// How a workload is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,6 +67,19 @@ pub fn releases() -> Result<Vec<Go>> {
     versions.sort_by_key(|version| minor(version));
     versions.dedup();
     versions.iter().map(|version| Go::of(version)).collect()
+}
+
+/// Some of them, for what takes long and is hardly up to the release: the oldest, one in between and the newest.
+///
+/// # Errors
+/// As [`releases`].
+pub fn spread() -> Result<Vec<Go>> {
+    let mut releases = releases()?;
+    let newest = releases.pop();
+    let between = releases
+        .into_iter()
+        .filter(|go| SPREAD.contains(&go.minor()));
+    Ok(between.chain(newest).collect())
 }
 
 /// The newest release.
@@ -126,6 +143,38 @@ impl Go {
             .env("GOFLAGS", "")
             .env("CGO_ENABLED", "0");
         Ok(command)
+    }
+
+    /// What `go tool pprof -traces` says of a profile: counts by stack, innermost function first, for stacks of which
+    /// `is_wanted` says so.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn traces(
+        &self,
+        profile: &str,
+        sample_index: &str,
+        is_wanted: impl Fn(&[String]) -> bool,
+    ) -> Result<BTreeMap<Vec<String>, u64>> {
+        let index = format!("-sample_index={sample_index}");
+        let mut command = self.command(&["tool", "pprof", &index, "-traces", profile])?;
+        let text = toolchain::run(&mut command)?;
+        let mut traces = BTreeMap::new();
+        for trace in text.split("-----------+-------").skip(1) {
+            // Labels come before the count.
+            let lines = trace.lines().skip(1).filter(|line| !line.contains(": "));
+            let mut lines = lines.map(str::trim).filter(|line| !line.is_empty());
+            let Some((count, first)) = lines.next().and_then(|line| line.split_once(' ')) else {
+                continue;
+            };
+            let mut stack = vec![first.trim().to_owned()];
+            stack.extend(lines.map(str::to_owned));
+            if is_wanted(&stack) {
+                *traces.entry(stack).or_default() +=
+                    count.parse::<u64>().with_context(|| trace.to_owned())?;
+            }
+        }
+        Ok(traces)
     }
 
     /// Builds a workload of `workloads/go`; one that was built before of the same sources is used again.

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -406,11 +407,59 @@ static void keep(void) {
     printf("lock wanted %p acquisitions=1 holds=0 waiter=%d\n", (void *)&wanted_lock, keep_tid);
 }
 
+// A child that takes its copy of the lock when it is told.
+static pthread_mutex_t family_lock = PTHREAD_MUTEX_INITIALIZER;
+static int to_child[2], from_child[2];
+static pid_t child_pid;
+static void family_take(int times) {
+    for (int i = 0; i < times; i++) {
+        pthread_mutex_lock(&family_lock);
+        pthread_mutex_unlock(&family_lock);
+    }
+}
+static void family(void) {
+    char byte;
+    if (pipe(to_child) || pipe(from_child))
+        exit(6);
+    family_take(20);
+    child_pid = fork();
+    if (child_pid == 0) {
+        if (read(to_child[0], &byte, 1) == 1)
+            family_take(30);
+        if (write(from_child[1], "d", 1) == 1)
+            pause();
+        _exit(0);
+    }
+    printf("lock family %p pid=%d child=%d acquisitions=20 holds=20\n", (void *)&family_lock, (int)getpid(), (int)child_pid);
+}
+static void child(void) {
+    char byte;
+    if (write(to_child[1], "g", 1) != 1 || read(from_child[0], &byte, 1) != 1)
+        exit(7);
+    printf("lock child %p pid=%d acquisitions=30 holds=30\n", (void *)&family_lock, (int)child_pid);
+    kill(child_pid, SIGKILL);
+}
+
+// The first call of the program, before main.
+static pthread_mutex_t first_lock = PTHREAD_MUTEX_INITIALIZER;
+__attribute__((constructor)) static void before_main(void) {
+    pthread_mutex_lock(&first_lock);
+    pthread_mutex_unlock(&first_lock);
+}
+static void first(void) {
+    for (int i = 0; i < 9; i++) {
+        pthread_mutex_lock(&first_lock);
+        pthread_mutex_unlock(&first_lock);
+    }
+    printf("lock first %p acquisitions=10 holds=10 releases=10 unmatched=0\n", (void *)&first_lock);
+}
+
 static const struct scene scenes[] = {
     {"million", million}, {"tries", tries},         {"timed", timed},     {"recursive", recursive}, {"rwlock", rwlock},
     {"spin", spin},       {"condvar", condvar},     {"semaphore", semaphore}, {"barrier", barrier}, {"c11", c11},
     {"reuse", reuse},     {"hold", hold},           {"many", many},       {"load", load},
-    {"plugin", plugin},   {"keep", keep},           {NULL, NULL},
+    {"plugin", plugin},   {"keep", keep},           {"family", family},
+    {"child", child},     {"first", first},         {NULL, NULL},
 };
 
 int main(int count, char **arguments) {

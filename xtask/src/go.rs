@@ -28,7 +28,8 @@ const HEAD: &str = "\
 //! Made by `cargo xtask go-layout` from programs that each of these releases built. Do not edit.
 
 use super::{
-    Func, G, Hchan, InlinedCall, Layout, M, Moduledata, NotifyList, PollDesc, SemaRoot, Sudog,
+    Func, G, Hchan, InlinedCall, Layout, M, Mheap, Moduledata, NotifyList, PollDesc, SemaRoot,
+    Sudog, Timer,
 };
 
 /// Rows by minor release, oldest first.
@@ -70,14 +71,22 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn row(release: &str) -> Result<String> {
+/// Builds a program from files of this repository with the newest release, which is installed if need be.
+pub fn build_with_newest(sources: &[&str], program: &Path) -> Result<()> {
+    let newest = RELEASES.last().context("no release")?;
+    install(&[newest])?;
+    let sources: Vec<PathBuf> = sources.iter().map(|it| paths::root().join(it)).collect();
+    build(newest, &sources, program)
+}
+
+/// Builds a program with a release that is installed.
+fn build(release: &str, sources: &[PathBuf], program: &Path) -> Result<()> {
     let root = root(release);
-    let source = paths::root().join("xtask/workload/go_layout.go");
-    let program = folder().join(format!("layout-{release}"));
     let mut build = Command::new(root.join("bin/go"));
     build
         .args(["build", "-trimpath", "-o"])
-        .args([&program, &source])
+        .arg(program)
+        .args(sources)
         .env("GOROOT", &root)
         .env("GOCACHE", folder().join("cache"))
         .env("GOPATH", folder().join("path"))
@@ -86,7 +95,13 @@ fn row(release: &str) -> Result<String> {
         .env("GOPROXY", "off")
         .env("GO111MODULE", "off")
         .env("CGO_ENABLED", "0");
-    shell::run(&mut build)?;
+    shell::run(&mut build)
+}
+
+fn row(release: &str) -> Result<String> {
+    let source = paths::root().join("xtask/workload/go_layout.go");
+    let program = folder().join(format!("layout-{release}"));
+    build(release, &[source], &program)?;
     let mut row = shell::capture(&mut Command::new(&program))?;
     if !row.ends_with('\n') {
         row.push('\n');

@@ -10,11 +10,13 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 )
 
-// row is what the table wants to know: its field, then type and path of members; `#` stands for the size.
+// row is what the table wants to know: its field, then type and path of members; `#` stands for the size, and `=` comes
+// before what it is when there is no such member.
 var row = []struct{ field, path string }{
 	{"g.size", "runtime.g #"},
 	{"g.stack_lo", "runtime.g stack lo"},
@@ -31,6 +33,10 @@ var row = []struct{ field, path string }{
 	{"g.gopc", "runtime.g gopc"},
 	{"g.startpc", "runtime.g startpc"},
 	{"g.waiting", "runtime.g waiting"},
+	{"g.lockedm", "runtime.g lockedm"},
+	{"g.timer", "runtime.g timer"},
+	{"g.tracking_seq", "runtime.g trackingSeq"},
+	{"g.tracking_stamp", "runtime.g trackingStamp|runtime.g runnableStamp"},
 	{"m.procid", "runtime.m procid"},
 	{"m.curg", "runtime.m curg"},
 	{"sudog.size", "runtime.sudog #"},
@@ -46,6 +52,12 @@ var row = []struct{ field, path string }{
 	{"hchan.closed", "runtime.hchan closed"},
 	{"hchan.recvq", "runtime.hchan recvq first"},
 	{"hchan.sendq", "runtime.hchan sendq first"},
+	{"hchan.timer", "runtime.hchan timer|=0"},
+	{"timer.when", "runtime.timer when"},
+	{"mheap.arenas", "runtime.mheap arenas"},
+	{"mheap.spans", "runtime.heapArena spans"},
+	{"mheap.start", "runtime.mspan startAddr"},
+	{"mheap.elem_size", "runtime.mspan elemsize"},
 	{"poll_desc.fd", "runtime.pollDesc fd"},
 	{"poll_desc.rg", "runtime.pollDesc rg"},
 	{"poll_desc.wg", "runtime.pollDesc wg"},
@@ -76,6 +88,9 @@ func fail(format string, words ...interface{}) {
 
 // find walks from a type along the names of its members.
 func find(types map[string]*dwarf.StructType, path string) (int64, bool) {
+	if value, err := strconv.ParseInt(strings.TrimPrefix(path, "="), 10, 64); err == nil {
+		return value, true
+	}
 	words := strings.Fields(path)
 	at, ok := types[words[0]]
 	if !ok {
@@ -165,7 +180,8 @@ func main() {
 	version := strings.TrimPrefix(runtime.Version(), "go")
 	minor := strings.Split(version, ".")[1]
 	fmt.Printf("    // go%s\n    Layout {\n        minor: %s,\n", version, minor)
-	group := ""
+	groups := []string{}
+	fields := map[string][]string{}
 	for _, entry := range row {
 		value, found := int64(0), false
 		for _, path := range strings.Split(entry.path, "|") {
@@ -177,18 +193,22 @@ func main() {
 			fail("go%s has no %s (%s)", version, entry.field, entry.path)
 		}
 		parts := strings.SplitN(entry.field, ".", 2)
-		if parts[0] != group {
-			if group != "" {
-				fmt.Println("        },")
-			}
-			group = parts[0]
-			name := ""
-			for _, word := range strings.Split(group, "_") {
-				name += strings.ToUpper(word[:1]) + word[1:]
-			}
-			fmt.Printf("        %s: %s {\n", group, name)
+		if fields[parts[0]] == nil {
+			groups = append(groups, parts[0])
 		}
-		fmt.Printf("            %s: %d,\n", parts[1], value)
+		fields[parts[0]] = append(fields[parts[0]], fmt.Sprintf("%s: %d", parts[1], value))
 	}
-	fmt.Println("        },\n    },")
+	for _, group := range groups {
+		name := ""
+		for _, word := range strings.Split(group, "_") {
+			name += strings.ToUpper(word[:1]) + word[1:]
+		}
+		// As rustfmt has it.
+		inside := "\n            " + strings.Join(fields[group], ",\n            ") + ",\n        "
+		if len(fields[group]) == 1 {
+			inside = " " + fields[group][0] + " "
+		}
+		fmt.Printf("        %s: %s {%s},\n", group, name, inside)
+	}
+	fmt.Println("    },")
 }

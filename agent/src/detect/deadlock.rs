@@ -8,7 +8,7 @@ use super::{
 };
 use crate::model::{
     explanation::{Deadlock, Node},
-    incident::Reason,
+    incident::{Reason, Who},
     watch::{Process, ProcessKey, View},
 };
 
@@ -95,8 +95,16 @@ pub(super) fn find<'a>(
             .iter()
             .filter_map(lock)
             .any(|lock| lock.counts.is_some()),
+        who: match deadlock.links.iter().any(|link| is_goroutine(&link.from)) {
+            true => Who::Goroutines,
+            false => Who::Threads,
+        },
         detail: Detail::Circle(deadlock, also),
     })
+}
+
+const fn is_goroutine(node: &Node) -> bool {
+    matches!(node, Node::Goroutine { .. })
 }
 
 /// Locks in a circle.

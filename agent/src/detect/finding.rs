@@ -3,7 +3,11 @@
 use std::collections::{HashMap, hash_map::Entry};
 
 use super::key::{Key, Subject};
-use crate::model::{explanation::Deadlock, incident::Reason, watch::ProcessKey};
+use crate::model::{
+    explanation::Deadlock,
+    incident::{Reason, Who},
+    watch::ProcessKey,
+};
 
 /// Something that is true of one lock, one process or one circle; of several, once they are put together.
 #[derive(Clone, Debug)]
@@ -30,6 +34,8 @@ pub(super) struct Finding<'a> {
     pub locks: u64,
     /// Hand-offs are counted.
     pub is_counted: bool,
+    /// Who waits.
+    pub who: Who,
     /// What else there is to say.
     pub detail: Detail<'a>,
 }
@@ -58,6 +64,7 @@ impl Finding<'_> {
         self.waiters = self.waiters.saturating_add(other.waiters);
         self.locks += other.locks;
         self.is_counted |= other.is_counted;
+        self.who = self.who.and(other.who);
         if other.oldest_ns > self.oldest_ns {
             self.oldest_ns = other.oldest_ns;
             self.oldest_is_at_least = other.oldest_is_at_least;

@@ -20,7 +20,7 @@ use super::{
 use crate::model::{
     explanation::Explanation,
     health::HeldBack,
-    incident::{Change, Event, HeldBackBy, Incident},
+    incident::{Change, Event, HeldBackBy, Incident, Who},
     watch::View,
 };
 
@@ -172,7 +172,8 @@ impl Life {
                 Over::Passed
             } else {
                 Over::Gone {
-                    for_sure: open.is_counted,
+                    // Go programs are in every view as long as they run.
+                    for_sure: open.is_counted || open.incident.who == Who::Goroutines,
                 }
             };
             events.push(open::close(open.incident, why, now.at));

@@ -125,6 +125,7 @@ impl Memory {
                 oldest_is_at_least: pile.oldest_is_at_least,
                 locks: 1,
                 is_counted: pile.is_counted,
+                who: pile.who.unwrap_or_default(),
                 detail,
             })
         })

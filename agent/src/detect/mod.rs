@@ -288,6 +288,7 @@ impl Detectors {
                     oldest_is_at_least: sum.oldest_is_at_least,
                     locks: sum.locks,
                     is_counted: sum.is_counted,
+                    who: sum.who.unwrap_or_default(),
                     detail: Detail::None,
                 });
             }

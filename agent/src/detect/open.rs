@@ -14,7 +14,7 @@ use super::{
 use crate::{
     model::{
         explanation::{Deadlock, Ending, Explanation, Progress},
-        incident::{Change, Event, HeldBackBy, Incident, LockRef, SCHEMA, Status},
+        incident::{Change, Event, HeldBackBy, Incident, LockRef, SCHEMA, Status, Who},
         watch::{Lock, ProcessKey, View},
     },
     proc::time::{parse_unix_ns, rfc3339},
@@ -67,6 +67,7 @@ impl Open {
             comm: String::new(),
             workload: Default::default(),
             lock: None,
+            who: Who::default(),
             waiters: 0,
             waiters_peak: 0,
             oldest_wait_ns: None,
@@ -146,6 +147,7 @@ impl Open {
             .row
             .and_then(|row| view.locks.get(row))
             .map(|row| lock(row));
+        incident.who = finding.who;
         incident.waiters = finding.waiters;
         incident.waiters_peak = incident.waiters_peak.max(finding.waiters);
         incident.oldest_wait_ns = finding.oldest_ns;
@@ -162,6 +164,7 @@ impl Open {
     pub(super) fn stays_for(&mut self, other: &Incident, now: Now) {
         self.stays(now);
         let incident = &mut self.incident;
+        incident.who = other.who;
         incident.waiters = other.waiters;
         incident.waiters_peak = incident.waiters_peak.max(other.waiters);
         incident.oldest_wait_ns = other.oldest_wait_ns;

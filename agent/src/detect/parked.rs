@@ -2,9 +2,10 @@
 
 use super::{
     level::{Level, ns},
-    pile::Pile,
+    pile::{self, Pile},
     settings::Parked,
 };
+use crate::model::incident::Who;
 
 /// Of one lock.
 pub(super) fn lock(pile: &Pile, thresholds: &Parked, clear_percent: u8) -> Level {
@@ -28,6 +29,8 @@ pub(super) struct Sum {
     pub oldest_is_at_least: bool,
     /// Hand-offs are counted.
     pub is_counted: bool,
+    /// Who waits.
+    pub who: Option<Who>,
 }
 
 impl Sum {
@@ -39,6 +42,7 @@ impl Sum {
         self.waiters = self.waiters.saturating_add(pile.waiters);
         self.locks += 1;
         self.is_counted |= pile.is_counted;
+        self.who = pile::and(self.who, pile.who);
         if pile.oldest_ns >= self.oldest_ns {
             self.oldest_ns = pile.oldest_ns;
             self.oldest_is_at_least = pile.oldest_is_at_least;

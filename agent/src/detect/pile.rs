@@ -5,11 +5,27 @@ use std::collections::HashMap;
 use crate::model::{
     Kind,
     explanation::Confidence,
+    incident::Who,
     watch::{Lock, ProcessKey, View},
 };
 
 /// Names a lock within this run: process and address.
 pub(super) type Name = (ProcessKey, u64);
+
+/// Both of these.
+pub(super) fn and(one: Option<Who>, other: Option<Who>) -> Option<Who> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.and(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+fn who(lock: &Lock) -> Who {
+    match lock.is_of_goroutines() {
+        true => Who::Goroutines,
+        false => Who::Threads,
+    }
+}
 
 /// Waiters of one lock now.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +49,8 @@ pub(super) struct Pile {
     pub gives_up: bool,
     /// There is no evidence that it is a lock at all.
     pub is_unknown: bool,
+    /// Who waits.
+    pub who: Option<Who>,
 }
 
 impl Pile {
@@ -48,6 +66,7 @@ impl Pile {
             is_counted: false,
             gives_up: false,
             is_unknown: true,
+            who: None,
         }
     }
 
@@ -63,6 +82,7 @@ impl Pile {
             self.oldest_since_ns = lock.oldest_since_ns;
             self.oldest_is_at_least = lock.oldest_is_at_least;
         }
+        self.who = and(self.who, Some(who(lock)));
         self.is_unknown &= lock.kind == Kind::Unknown && !is_owned(lock);
         self.count(lock, at_ns);
     }

@@ -34,7 +34,7 @@ pub(super) fn open(
             format!(
                 "{who}: {}; now {}{}",
                 explanation.text,
-                waiting(incident.waiters),
+                waiting(incident),
                 oldest(incident)
             )
         }
@@ -46,11 +46,11 @@ pub(super) fn open(
                 (Some(lock), n) => format!("{}, the same in {n} places", named(lock)),
                 (None, n) => units::plural(n, "lock", "locks"),
             };
-            let threads = waiting(incident.waiters);
+            let waiting = waiting(incident);
             let oldest = oldest(incident);
             let detail = self::detail(detail);
             let holder = lock.map(|lock| holder(lock)).unwrap_or_default();
-            format!("{who}: {threads} for {what}{oldest}{detail}{holder}")
+            format!("{who}: {waiting} for {what}{oldest}{detail}{holder}")
         }
     }
 }
@@ -77,10 +77,11 @@ pub(super) fn resolved(incident: &Incident, over: Over, open_ns: u64) -> String 
     let Incident {
         pid, waiters_peak, ..
     } = incident;
+    let (one, several) = incident.who.words();
     let why = match over {
         Over::Passed if incident.reason == Reason::Deadlock => "the circle is broken".to_owned(),
         Over::Passed if incident.reason == Reason::Stalled => "it moves again".to_owned(),
-        Over::Passed => "threads go on".to_owned(),
+        Over::Passed => format!("{several} go on"),
         Over::Gone { for_sure: true } => format!("process {pid} is gone"),
         Over::Gone { for_sure: false } => format!("process {pid} is gone or waits for nothing"),
         Over::WhileAway => "it was not found again after a restart of the agent".to_owned(),
@@ -91,7 +92,7 @@ pub(super) fn resolved(incident: &Incident, over: Over, open_ns: u64) -> String 
     };
     let who = who(incident);
     let after = units::duration(open_ns);
-    let most = units::plural(*waiters_peak, "thread", "threads");
+    let most = units::plural(*waiters_peak, one, several);
     format!("{who}: resolved after {after}, {why}; at most {most} waited for {what}")
 }
 
@@ -133,9 +134,11 @@ fn named(lock: &LockRef) -> String {
     }
 }
 
-fn waiting(threads: u64) -> String {
-    let verb = if threads == 1 { "waits" } else { "wait" };
-    format!("{} {verb}", units::plural(threads, "thread", "threads"))
+fn waiting(incident: &Incident) -> String {
+    let waiters = incident.waiters;
+    let verb = if waiters == 1 { "waits" } else { "wait" };
+    let (one, several) = incident.who.words();
+    format!("{} {verb}", units::plural(waiters, one, several))
 }
 
 fn oldest(incident: &Incident) -> String {

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{Settings, facts, flight::Recorder};
+use super::{Settings, facts, flight::Recorder, rests::Rests};
 use crate::{
     model::{
         Snapshot,
@@ -87,6 +87,7 @@ pub struct Collector {
     /// Threads at work or left behind.
     workers: Arc<AtomicUsize>,
     abandoned: AtomicU64,
+    rests: Rests,
 }
 
 impl Collector {
@@ -98,6 +99,7 @@ impl Collector {
             features,
             workers: Arc::default(),
             abandoned: AtomicU64::new(0),
+            rests: Rests::default(),
         }
     }
 
@@ -131,7 +133,17 @@ impl Collector {
             ..Limits::default()
         };
         let taken_at = time::rfc3339(SystemTime::now());
-        let found = self.look(incident.pid, began, &mut limits.notes);
+        let goroutines = match self.rests.refusal(incident.pid, &health, began) {
+            Some(note) => {
+                limits.notes.push(note);
+                false
+            }
+            None => true,
+        };
+        let found = self.look(incident.pid, goroutines, began, &mut limits.notes);
+        if let Some(snapshot) = &found.snapshot {
+            self.rests.note(snapshot, Instant::now());
+        }
         let snapshot = found.snapshot.map(|snapshot| bound(snapshot, &mut limits));
         let (locks, locks_left_out) = recorded(&view, incident.pid, self.settings.max_locks);
         limits.took_ns = nanos(began.elapsed());
@@ -153,7 +165,7 @@ impl Collector {
     }
 
     /// Reads the target on a thread of its own.
-    fn look(&self, pid: u32, began: Instant, notes: &mut Vec<String>) -> Found {
+    fn look(&self, pid: u32, goroutines: bool, began: Instant, notes: &mut Vec<String>) -> Found {
         let (sender, receiver) = mpsc::sync_channel(2);
         let job = Job {
             pid,
@@ -161,6 +173,7 @@ impl Collector {
             options: SnapshotOptions {
                 stacks: true,
                 ceiling: Some(self.settings.ceiling),
+                goroutines,
                 // The other half is for what follows: putting it together, and the second look.
                 deadline: Some(began + self.settings.deadline / 2),
             },

@@ -9,6 +9,7 @@ pub mod collect;
 pub mod facts;
 pub mod flight;
 pub mod replay;
+mod rests;
 pub mod settings;
 
 pub use collect::{Collector, Request};

@@ -112,6 +112,7 @@ fn processes(snapshot: &Snapshot) -> BTreeMap<ProcessKey, Process> {
             exe: process.exe.clone(),
             workload: Arc::new(workload::of_pid(&proc, process.pid)),
             parked: BTreeMap::new(),
+            go: None,
         };
         (process.key, process)
     };
@@ -148,6 +149,7 @@ fn locks(snapshot: &Snapshot, at_ns: u64, ago_ns: u64) -> Vec<Arc<Lock>> {
                 .oldest_wait_ns
                 .map(|age_ns| at_ns.saturating_sub(age_ns)),
             oldest_is_at_least: lock.oldest_is_at_least,
+            seen_ns: None,
             holder: lock.holder.clone(),
             abandoned: false,
             counts: None,

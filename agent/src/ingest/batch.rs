@@ -26,12 +26,12 @@ struct Attributes {
     flags: u64,
 }
 
-/// Calls `each` with every value of a hash map whose keys are `u32`.
+/// Calls `each` with every key and value of a hash map.
 ///
 /// # Errors
 /// The kernel refuses.
-pub fn values<V: Pod>(map: impl AsFd, mut each: impl FnMut(&V)) -> io::Result<()> {
-    let mut keys: Vec<u32> = Vec::with_capacity(BATCH as usize);
+pub fn pairs<K: Pod, V: Pod>(map: impl AsFd, mut each: impl FnMut(&K, &V)) -> io::Result<()> {
+    let mut keys: Vec<K> = Vec::with_capacity(BATCH as usize);
     let mut values: Vec<V> = Vec::with_capacity(BATCH as usize);
     let mut position = 0u32;
     let mut is_first = true;
@@ -66,9 +66,16 @@ pub fn values<V: Pod>(map: impl AsFd, mut each: impl FnMut(&V)) -> io::Result<()
         if let Some(error) = error.filter(|_| !is_last) {
             return Err(error);
         }
+        let count = attributes.count.min(BATCH) as usize;
         // SAFETY: the kernel wrote so many; a `Pod` is valid for any bytes.
-        unsafe { values.set_len(attributes.count.min(BATCH) as usize) };
-        values.iter().for_each(&mut each);
+        unsafe {
+            keys.set_len(count);
+            values.set_len(count);
+        }
+        keys.iter()
+            .zip(&values)
+            .for_each(|(key, value)| each(key, value));
+        keys.clear();
         values.clear();
         if is_last || attributes.count == 0 {
             return Ok(());

@@ -55,6 +55,14 @@ const WHEN_FULL: &[(&str, &str)] = &[
         "holds of further locks with two words are not accounted: holds_full",
     ),
     (
+        "GO_WAITS",
+        "waits of further goroutines are not accounted: go_waits_full",
+    ),
+    (
+        "GO_ENDED",
+        "waits of goroutines end when the agent sees that their process is gone",
+    ),
+    (
         "SAMPLES",
         "samples are dropped, counts stay exact: ring_full",
     ),

@@ -1,8 +1,12 @@
 //! The table of locks.
 
-use std::{io, os::fd::AsFd};
+use std::{
+    io,
+    os::fd::AsFd,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
-use holdup_abi::lock::{Lock, LockKey, RETIRED};
+use holdup_abi::lock::{Lock, LockKey, RETIRED, bucket};
 
 use super::mapped::Mapped;
 
@@ -92,6 +96,26 @@ impl LockTable {
                     now & !RETIRED
                 });
             }
+        }
+    }
+
+    /// Counts a waiter out that will never be woken, with its wait of `duration_ns`.
+    pub fn interrupt(&self, slot: u32, key: &LockKey, duration_ns: u64) {
+        let Some(lock) = self.0.at(slot) else { return };
+        // SAFETY: fields of a mapped element, to which the kernel side adds atomically, too.
+        unsafe {
+            if (&raw const (*lock).key).read_volatile() != *key {
+                return;
+            }
+            let add = |word: *mut u64, value: u64| {
+                AtomicU64::from_ptr(word).fetch_add(value, Ordering::Relaxed);
+            };
+            add(&raw mut (*lock).waiters, u64::MAX);
+            add(&raw mut (*lock).interrupted, 1);
+            add(&raw mut (*lock).total_ns, duration_ns);
+            AtomicU64::from_ptr(&raw mut (*lock).max_ns).fetch_max(duration_ns, Ordering::Relaxed);
+            let histogram = (&raw mut (*lock).histogram).cast::<u64>();
+            add(histogram.add(bucket(duration_ns)), 1);
         }
     }
 

@@ -7,6 +7,7 @@ pub mod cost;
 pub mod counters;
 pub mod decode;
 pub mod entry;
+pub mod goroutines;
 pub mod locks;
 pub mod mapped;
 pub mod plane;

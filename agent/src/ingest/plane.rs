@@ -23,7 +23,8 @@ use holdup_abi::{
 };
 
 use super::{
-    batch, census, clock::Sleeper, counters, locks::LockTable, mapped::Mapped, threads::ThreadTable,
+    batch, census, clock::Sleeper, counters, goroutines, locks::LockTable, mapped::Mapped,
+    threads::ThreadTable,
 };
 use crate::{
     model::plan::PlanEntry,
@@ -74,6 +75,7 @@ pub struct Plane {
     pub ring: RingBuf<MapData>,
     clock_offset_ns: u64,
     tells_run_delay: bool,
+    goroutines_since_ns: Option<u64>,
 }
 
 impl Plane {
@@ -169,6 +171,7 @@ impl Plane {
             ring,
             clock_offset_ns: CLOCK_UNKNOWN,
             tells_run_delay: config.task.run_delay != NO_OFFSET,
+            goroutines_since_ns: None,
         })
     }
 
@@ -283,12 +286,12 @@ impl Plane {
                 map_type: 0,
             }));
         };
-        let waiting = |thread: &Thread| {
+        let waiting = |_: &u32, thread: &Thread| {
             if thread.state != IDLE {
                 each(thread);
             }
         };
-        batch::values(more.fd(), waiting).map_err(|source| PlaneError::Map {
+        batch::pairs(more.fd(), waiting).map_err(|source| PlaneError::Map {
             name: "MORE_THREADS",
             source,
         })
@@ -456,6 +459,54 @@ impl Plane {
     #[must_use]
     pub const fn object(&self) -> &Ebpf {
         &self.attached.ebpf
+    }
+
+    /// Notes that goroutines are watched from now on.
+    pub fn watch_goroutines(&mut self) {
+        self.goroutines_since_ns
+            .get_or_insert_with(super::clock::monotonic_ns);
+    }
+
+    /// Since when goroutines are watched, on the monotonic clock in nanoseconds; `None` when they are not.
+    #[must_use]
+    pub const fn goroutines_since_ns(&self) -> Option<u64> {
+        self.goroutines_since_ns
+    }
+
+    /// Waits of goroutines that go on, once those of processes that are gone are accounted. None when the uprobes were
+    /// taken away: any of them may be over.
+    ///
+    /// # Errors
+    /// A table cannot be used.
+    pub fn goroutines(&mut self) -> Result<goroutines::Waits, PlaneError> {
+        let failed = |source| PlaneError::Map {
+            name: "GO_WAITS",
+            source,
+        };
+        let mut waits = goroutines::waits(self.object()).map_err(failed)?;
+        if waits.is_empty() || self.uprobes.as_ref().is_some_and(Uprobes::is_taken_away) {
+            return Ok(goroutines::Waits::new());
+        }
+        let id = |key: &LockKey| (key.tgid, key.generation);
+        let mut lives: HashSet<(u32, u32)> = waits.values().map(|wait| id(&wait.key)).collect();
+        if self.has_census() {
+            let tasks = self.census().map_err(census_error)?;
+            let seen: HashSet<_> = tasks
+                .iter()
+                .map(|task| (task.tgid, task.generation))
+                .collect();
+            lives.retain(|process| seen.contains(process));
+        }
+        // Go keeps the first thread to the last: when that has ended, the others are about to.
+        let proc = crate::proc::process::Proc::default();
+        lives.retain(|(pid, _)| proc.stat(*pid).is_some_and(|stat| stat.state != b'Z'));
+        let lives = |key: &LockKey| lives.contains(&id(key));
+        let Self {
+            attached, locks, ..
+        } = self;
+        goroutines::settle(&mut attached.ebpf, locks, &waits, lives).map_err(failed)?;
+        waits.retain(|_, wait| lives(&wait.key));
+        Ok(waits)
     }
 
     fn control(&mut self, element: u32, value: u64) -> Result<(), MapError> {

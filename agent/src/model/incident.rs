@@ -74,6 +74,41 @@ impl HeldBackBy {
     }
 }
 
+/// Who waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Who {
+    /// Threads.
+    #[default]
+    Threads,
+    /// Goroutines of a program written in Go.
+    Goroutines,
+    /// Some of each.
+    Both,
+}
+
+impl Who {
+    /// These and those.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Threads, Self::Threads) => Self::Threads,
+            (Self::Goroutines, Self::Goroutines) => Self::Goroutines,
+            _ => Self::Both,
+        }
+    }
+
+    /// What one of them is called, and what several are.
+    #[must_use]
+    pub const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Threads => ("thread", "threads"),
+            Self::Goroutines => ("goroutine", "goroutines"),
+            Self::Both => ("thread or goroutine", "threads and goroutines"),
+        }
+    }
+}
+
 /// The lock that an incident is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockRef {
@@ -116,7 +151,10 @@ pub struct Incident {
     pub workload: Workload,
     /// Which lock; null when it is about a process as a whole.
     pub lock: Option<LockRef>,
-    /// Threads that wait now.
+    /// Who waits: a word for sentences.
+    #[serde(default)]
+    pub who: Who,
+    /// How many wait now.
     pub waiters: u64,
     /// Most that were seen while it was open.
     pub waiters_peak: u64,

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use holdup_abi::lock::BUCKETS;
 
-use super::{Holder, Kind, Outcomes, explanation::Deadlock, plan::PlanEntry, workload::Workload};
+use super::{
+    Holder, Kind, Outcomes, explanation::Deadlock, go::Goroutines, plan::PlanEntry,
+    workload::Workload,
+};
 
 /// Names a process for as long as it runs: ids are used again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,7 +19,10 @@ pub struct ProcessKey {
     pub generation: u32,
 }
 
-/// A process that has a lock in the view.
+/// What a lock's `runtime` is if goroutines wait for it.
+pub const GO: &str = "go";
+
+/// A process that has a lock in the view, or is written in Go.
 #[derive(Clone, Debug, Default)]
 pub struct Process {
     /// Which.
@@ -29,6 +35,23 @@ pub struct Process {
     pub workload: Arc<Workload>,
     /// Threads parked in a futex wait now, by kind.
     pub parked: BTreeMap<Kind, u64>,
+    /// Its goroutines, if it is written in Go.
+    pub go: Option<Arc<Go>>,
+}
+
+/// Goroutines of a process, as they are counted from outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Go {
+    /// The release that built it, e.g. `go1.22.10`.
+    pub version: String,
+    /// Why they cannot be counted.
+    pub error: Option<String>,
+    /// Those that wait for a `Mutex`, an `RWMutex`, a `WaitGroup` or the like now, by kind.
+    pub parked: BTreeMap<Kind, u64>,
+    /// Most that there ever were at once, a few of the runtime's own among them.
+    pub peak: u64,
+    /// What all of them do, as of some seconds ago; `None` until they are counted.
+    pub all: Option<Goroutines>,
 }
 
 /// What the kernel side has counted of a lock since its row came up. All but `last_handoff_ns` only grow from view to view
@@ -91,7 +114,7 @@ pub struct Lock {
     pub symbol: Option<Arc<str>>,
     /// Innermost application frame of the wait site that was seen first, e.g. `refresh config.c:88`: it stays the same.
     pub site: Option<Arc<str>>,
-    /// Threads that wait now.
+    /// Threads, or goroutines, that wait now.
     pub waiters: u64,
     /// Most threads that waited at once.
     pub waiters_peak: u64,
@@ -99,6 +122,8 @@ pub struct Lock {
     pub oldest_since_ns: Option<u64>,
     /// The longest waiter may have waited for longer than that.
     pub oldest_is_at_least: bool,
+    /// When its waiters were looked at, on the monotonic clock in nanoseconds; `None`: for this view.
+    pub seen_ns: Option<u64>,
     /// Who holds it, as far as memory tells.
     pub holder: Option<Holder>,
     /// The holder has ended without letting go.
@@ -108,9 +133,16 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Age of the longest wait at `at_ns` in nanoseconds.
+    /// Goroutines wait for it, not threads: those of the Go runtime wait for work and for the runtime itself only.
+    #[must_use]
+    pub fn is_of_goroutines(&self) -> bool {
+        self.runtime.as_deref() == Some(GO) && !matches!(self.kind, Kind::Idle | Kind::Runtime)
+    }
+
+    /// Age of the longest wait at `at_ns` in nanoseconds, or when it was last looked at.
     #[must_use]
     pub fn oldest_wait_ns(&self, at_ns: u64) -> Option<u64> {
+        let at_ns = self.seen_ns.map_or(at_ns, |seen_ns| seen_ns.min(at_ns));
         self.oldest_since_ns
             .map(|since_ns| at_ns.saturating_sub(since_ns))
     }
@@ -133,7 +165,7 @@ pub struct View {
     pub at_ns: u64,
     /// The same moment on the wall clock.
     pub at: SystemTime,
-    /// Processes that have a lock below, by key.
+    /// Processes that have a lock below, and those that are written in Go, by key.
     pub processes: BTreeMap<ProcessKey, Process>,
     /// Locks with waiters, and those that had some since they got their place in the kernel's table. `process`, `address`
     /// and `kind` together name a row: no two are the same, and the counts of one that comes up anew start at 0. What has

@@ -2,10 +2,12 @@
 
 use std::{
     collections::BTreeMap,
+    os::fd::OwnedFd,
     thread,
     time::{Duration, Instant},
 };
 
+use aya::sys::{Stats, enable_stats};
 use holdup_abi::uprobe::PRICES;
 
 use crate::{
@@ -45,6 +47,11 @@ pub struct Overhead {
     /// Hits that do not count: of the measurement and of the dry count.
     before: [u64; PRICES as usize],
     hits: [u64; PRICES as usize],
+    /// The same of the time that the programs ran, in nanoseconds.
+    run_ns_before: u64,
+    run_ns: u64,
+    /// Keeps the kernel measuring it. Without, what a program does beyond counting is not in the price.
+    measuring: Option<OwnedFd>,
     /// CPU time by process, when it was first and last seen.
     cpu: BTreeMap<u32, (Duration, Duration)>,
     taken_away: bool,
@@ -76,6 +83,9 @@ impl Overhead {
             began: now,
             before: [0; PRICES as usize],
             hits: [0; PRICES as usize],
+            run_ns_before: 0,
+            run_ns: 0,
+            measuring: None,
             cpu: BTreeMap::new(),
             taken_away: false,
         })
@@ -94,7 +104,9 @@ impl Overhead {
         {
             plane.add_to_plan(row(Status::Unavailable, error.to_string()));
         }
+        self.measuring = enable_stats(Stats::RunTime).ok();
         self.before = plane.hits().unwrap_or_default();
+        self.run_ns_before = run_ns(plane);
         self.began = Instant::now();
         self.governor = Governor::new(self.max_percent, self.began);
         self.cpu.clear();
@@ -129,13 +141,15 @@ impl Overhead {
             return;
         }
         self.count(plane);
+        self.run_ns = run_ns(plane).saturating_sub(self.run_ns_before);
         let processors = self.look_at_processors(plane);
-        let spent_ns = self.prices.total_ns(&self.hits);
+        let spent_ns = self.spent_ns();
         let now = Instant::now();
         let Some(share) = self.governor.look(now, spent_ns, processors) else {
             return;
         };
         self.taken_away = true;
+        self.measuring = None;
         if let Some((uprobes, _)) = plane.uprobes() {
             uprobes.take_away();
         }
@@ -170,11 +184,16 @@ impl Overhead {
         times.map(|(first, last)| last.saturating_sub(*first)).sum()
     }
 
+    /// Traps, and what the programs did in them.
+    fn spent_ns(&self) -> f64 {
+        self.prices.total_ns(&self.hits) + self.run_ns as f64
+    }
+
     /// What it came to until now.
     #[must_use]
     pub fn spent(&self) -> Spent {
         let hits = self.hits.iter().sum();
-        let spent_ns = self.prices.total_ns(&self.hits);
+        let spent_ns = self.spent_ns();
         let cpu_ns = self.cpu_time().as_nanos() as f64;
         Spent {
             hits,
@@ -196,6 +215,11 @@ impl Overhead {
     pub fn tell_plan(&self, plane: &mut Plane) {
         plane.add_to_plan(row(Status::Attached, self.spent().to_string()));
     }
+}
+
+fn run_ns(plane: &mut Plane) -> u64 {
+    let uprobes = plane.uprobes();
+    uprobes.map_or(0, |(uprobes, ebpf)| uprobes.run_ns(ebpf))
 }
 
 fn processors(uprobes: &Uprobes, times: &mut BTreeMap<u32, (Duration, Duration)>) -> usize {
@@ -285,7 +309,7 @@ impl Forecast {
         let rate = *hits as f64 / seconds;
         let share = spent_ns / (elapsed.as_nanos() as f64 * processors.max(1) as f64) * 100.0;
         let mut text = format!(
-            "counted for {seconds:.1} s: {rate:.0} hits/s, {share:.1} % of the target's processors"
+            "counted for {seconds:.1} s: {rate:.0} hits/s, at least {share:.1} % of the target's processors"
         );
         // What the target does besides, at least a hundredth: the clock is no better.
         let own_ns = (cpu_ns - spent_ns).max(cpu_ns / 100.0);
@@ -323,15 +347,15 @@ mod tests {
         };
         assert_eq!(
             forecast(0, 0.0, 0.0),
-            "counted for 0.2 s: 0 hits/s, 0.0 % of the target's processors"
+            "counted for 0.2 s: 0 hits/s, at least 0.0 % of the target's processors"
         );
         assert_eq!(
             forecast(2000, 2.0, 102.0),
-            "counted for 0.2 s: 10000 hits/s, 0.5 % of the target's processors, it will run 2.0 % slower"
+            "counted for 0.2 s: 10000 hits/s, at least 0.5 % of the target's processors, it will run 2.0 % slower"
         );
         assert_eq!(
             forecast(200_000, 180.0, 200.0),
-            "counted for 0.2 s: 1000000 hits/s, 45.0 % of the target's processors, it will take 10 times as long; more than \
+            "counted for 0.2 s: 1000000 hits/s, at least 45.0 % of the target's processors, it will take 10 times as long; more than \
              --max-overhead 5: they will be taken away after a second"
         );
     }

@@ -57,6 +57,10 @@ pub const fn entry_locks(capacity: Capacity) -> u32 {
     if capacity.entry { ENTRY_LOCKS } else { 1 }
 }
 
+/// Goroutines that can be parked at once, and processes of theirs that can end between two looks.
+const GOROUTINES: u32 = 262_144;
+const PROCESSES: u32 = 1_024;
+
 /// Elements of the array of threads, which is indexed by the low bits of a thread id.
 #[must_use]
 pub const fn places(threads: u32) -> u32 {
@@ -73,6 +77,12 @@ pub const fn holds(config: &Config, capacity: Capacity) -> u32 {
     }
 }
 
+/// Elements of what is kept for probes on contended entry points: as many as `threads`, if there are any.
+#[must_use]
+pub const fn notes(config: &Config, threads: u32) -> u32 {
+    if config.slow == 1 { threads } else { 1 }
+}
+
 /// Creates the maps and prepares the programs; nothing is attached yet.
 ///
 /// # Errors
@@ -87,6 +97,7 @@ pub fn load(config: &Config, capacity: Capacity, btf: Option<&Btf>) -> Result<Eb
     for &(name, elements) in ENTRY_MAPS {
         loader.map_max_entries(name, if capacity.entry { elements } else { 1 });
     }
+    let goroutines = config.goroutines == 1;
     loader
         .btf(btf)
         .override_global("CONFIG", &config, true)
@@ -97,7 +108,11 @@ pub fn load(config: &Config, capacity: Capacity, btf: Option<&Btf>) -> Result<Eb
         .map_max_entries("THREADS", places)
         .map_max_entries("THREAD_OWNERS", capacity.threads)
         .map_max_entries("MORE_THREADS", capacity.threads)
+        .map_max_entries("NOTES", notes(&config, places))
+        .map_max_entries("OWN_WORDS", notes(&config, capacity.threads))
         .map_max_entries("SAMPLES", capacity.ring_bytes)
+        .map_max_entries("GO_WAITS", if goroutines { GOROUTINES } else { 1 })
+        .map_max_entries("GO_ENDED", if goroutines { PROCESSES } else { 1 })
         .load(OBJECT)
 }
 

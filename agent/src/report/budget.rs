@@ -11,6 +11,8 @@ pub struct Budget {
     pub waiters: usize,
     /// Threads outside a futex wait.
     pub others: usize,
+    /// Goroutines are looked at.
+    pub goroutines: bool,
     /// Nothing more is unwound after this.
     pub deadline: Option<Instant>,
 }
@@ -21,6 +23,7 @@ impl Default for Budget {
             per_lock: 16_384,
             waiters: 32_768,
             others: 4096,
+            goroutines: true,
             deadline: None,
         }
     }
@@ -32,6 +35,7 @@ impl Budget {
         per_lock: 0,
         waiters: 0,
         others: 0,
+        goroutines: true,
         deadline: None,
     };
 
@@ -40,6 +44,7 @@ impl Budget {
         per_lock: 256,
         waiters: 4096,
         others: 512,
+        goroutines: true,
         deadline: None,
     };
 

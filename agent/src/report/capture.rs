@@ -18,7 +18,8 @@ use holdup_abi::{
 use super::{
     budget::Budget,
     engine::Engine,
-    explain, goroutines,
+    explain,
+    goroutines::{self, parked::Parked},
     holder::{self, Around, history::History, looks},
     holds::Measured,
     lock::{self, Assembled, Sources, Word},
@@ -142,10 +143,19 @@ pub fn build(
     // Ages are those of this moment, not of the end of the work below.
     let now_ns = monotonic_ns();
     engine.look_again(&waiters);
+    // Those of processes that are gone are accounted now.
+    plane.goroutines()?;
+    let mut parked = Parked {
+        watched_since_ns: plane.goroutines_since_ns(),
+        now_ns,
+        ..Parked::default()
+    };
+    engine.meet_goroutines(plane);
     let go = goroutines::recognise(&engine.processes.spaces(), engine);
     let mut without_stack = waiter::unwind(&mut waiters, &mut engine.symbols, &Budget::default());
     without_stack += drop_torn(plane, &mut waiters);
-    let words = words(plane, engine, waiters)?;
+    let mut words = words(plane, engine, waiters)?;
+    parked.take(&mut words);
     let mut assembled = lock::assemble(
         words,
         &mut Sources {
@@ -157,10 +167,13 @@ pub fn build(
             watched_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
         },
     );
-    let mut causes = causes(&mut assembled, plane, engine, now_ns);
-    let mut goroutines = goroutines::look(go, engine);
-    assembled.locks.append(&mut goroutines.locks);
-    goroutines.rank(&mut causes);
+    let ages = std::mem::take(&mut engine.goroutines);
+    let mut goroutines = goroutines::look(go, ages, engine, &mut parked, &mut || {
+        plane.goroutines().unwrap_or_default()
+    });
+    let causes = causes(&mut assembled, &mut goroutines, plane, engine, now_ns);
+    let ranks = std::mem::take(&mut assembled.ranks);
+    goroutines.merge(&mut assembled.locks, ranks);
     let mut loss = plane.losses()?;
     loss.extend(engine.losses());
     loss.insert("waiters_not_unwound".into(), without_stack);
@@ -184,6 +197,7 @@ pub fn build(
 /// Who holds what, and why: both from looks at what goes on, nobody stopped.
 fn causes(
     assembled: &mut Assembled,
+    goroutines: &mut goroutines::Found,
     plane: &mut Plane,
     engine: &mut Engine,
     now_ns: u64,
@@ -214,6 +228,7 @@ fn causes(
     let plane = RefCell::new(plane);
     explain::explain(
         assembled,
+        goroutines,
         engine,
         &mut || plane.borrow_mut().asleep(),
         |assembled| {

@@ -2,13 +2,15 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
     time::Instant,
 };
 
-use holdup_abi::{lock::LockKey, record::WaitSample};
+use holdup_abi::{golang::SEMAPHORE, lock::LockKey, record::WaitSample};
 
 use super::{
     budget::Budget,
+    goroutines::live::Live,
     holds::Gathered,
     lock::space_of,
     process::Processes,
@@ -21,10 +23,12 @@ use crate::{
     ingest::{
         decode::{self, Record, Stack},
         entry::{self, Gather},
+        plane::Plane,
     },
     model::RawFrame,
     proc::memory::Copied,
-    symbol::{Limits, Symbols},
+    runtime::go::{Program, ages::Ages},
+    symbol::{Limits, Space, Symbols},
 };
 
 /// Locks whose surroundings are kept.
@@ -45,6 +49,8 @@ pub struct Engine {
     /// Least time between two samples of one lock in nanoseconds. A release that is sampled stands for those in the time
     /// before it that were not: long holds count by their length, short ones by how often they are met.
     sample_interval_ns: u64,
+    /// Goroutines that were sampled when they parked.
+    pub live: Live,
     /// Releases.
     pub gathered: Gathered,
     /// Calls of lock functions.
@@ -55,6 +61,8 @@ pub struct Engine {
     pub keepsakes: HashMap<LockKey, Keepsake>,
     /// Processes that share memory, as of the report that is being made.
     pub sharers: Sharers,
+    /// Since when goroutines wait, by looks while recording.
+    pub goroutines: HashMap<Space, Ages>,
     /// When chains are not followed any further, if before they come to their own bounds.
     pub deadline: Option<Instant>,
     /// Chains into other processes that were not followed further, within the bounds.
@@ -67,12 +75,14 @@ impl Default for Engine {
         Self {
             symbols: Symbols::new(Limits::default()),
             stacks: Stacks::default(),
+            live: Live::default(),
             gathered: Gathered::default(),
             sample_interval_ns: 0,
             entry: Gather::default(),
             processes: Processes::default(),
             keepsakes: HashMap::new(),
             sharers: Sharers::default(),
+            goroutines: HashMap::new(),
             deadline: None,
             chains_cut: 0,
             undecodable: 0,
@@ -124,6 +134,13 @@ impl Engine {
 
     fn sample(&mut self, head: &WaitSample, stack: &Stack<'_>) {
         let key = key_of(head);
+        if head.op == SEMAPHORE {
+            let space = space_of(&key);
+            self.meet_process(space);
+            let frames = self.live.stack(space, head, stack);
+            self.stacks.begin(key, head.tid, head.since_ns, frames);
+            return;
+        }
         self.meet(key);
         // Seen parked at the first look, and sampled by the kernel side when it woke.
         if self.stacks.is_begun(head.tid, head.since_ns) {
@@ -179,11 +196,28 @@ impl Engine {
         }
     }
 
-    /// Reads what can be lost when the process dies.
-    pub fn meet(&mut self, key: LockKey) {
-        let space = space_of(&key);
+    /// Takes in the processes whose goroutines have waited.
+    pub fn meet_goroutines(&mut self, plane: &Plane) {
+        let locks = plane.locks.iter();
+        for (_, lock) in locks.filter(|(_, lock)| lock.op == SEMAPHORE) {
+            self.meet_process(space_of(&lock.key));
+        }
+    }
+
+    /// Takes in a program written in Go.
+    pub fn meet_program(&mut self, space: Space, program: &Arc<Program>) {
+        self.meet_process(space);
+        self.live.meet(space, program);
+    }
+
+    fn meet_process(&mut self, space: Space) {
         self.processes.meet(space);
         self.symbols.load(space);
+    }
+
+    /// Reads what can be lost when the process dies.
+    pub fn meet(&mut self, key: LockKey) {
+        self.meet_process(space_of(&key));
         if self.keepsakes.len() < MAX_KEEPSAKES {
             self.keepsakes
                 .entry(key)

@@ -1,12 +1,13 @@
 //! Following holders to the root: what do those do who hold what others wait for?
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     time::Instant,
 };
 
 use super::{
     engine::Engine,
+    goroutines,
     holder::{
         looks::{self, Looks},
         parts::Row,
@@ -33,18 +34,21 @@ use crate::{
 
 /// Holders that are looked at: those of the locks with most waiters.
 const MAX_HOLDERS: usize = 256;
-/// Explains every lock that somebody waits for, and ranks the roots. `asleep` tells ages of waits in processes that are not
+/// Explains every lock that somebody waits for, those of goroutines among them, and ranks the roots. `asleep` tells ages of waits in processes that are not
 /// watched; `look` looks at the locks for the second time, and
 /// tells what has changed since the first.
 #[must_use]
 pub fn explain(
     assembled: &mut Assembled,
+    goroutines: &mut goroutines::Found,
     engine: &mut Engine,
     asleep: &mut reach::Asleep<'_>,
     look: impl FnOnce(&Assembled) -> Looks,
 ) -> Explained {
     let began = Instant::now();
-    let reached = reach::reach(assembled, holders(assembled), asleep, engine);
+    let mut threads = holders(assembled);
+    threads.extend(&goroutines.threads);
+    let reached = reach::reach(assembled, threads, asleep, engine);
     let looks = match looks::rows(assembled).next() {
         Some(_) => {
             std::thread::sleep(BETWEEN.saturating_sub(began.elapsed()));
@@ -55,15 +59,27 @@ pub fn explain(
     forget(&mut assembled.locks, &looks);
     let taken = taken::sites(assembled, &mut engine.symbols);
     let mut facts = facts(assembled, &looks, &reached, &taken);
+    lead_to_goroutines(&mut facts, &goroutines.facts);
+    facts.append(std::mem::take(&mut goroutines.facts));
     prune::prune(&mut facts);
     let mut explained = graph::explain(&facts);
-    for lock in assembled.locks.iter_mut().filter(|lock| lock.waiters > 0) {
+    let locks = assembled.locks.iter_mut().chain(&mut goroutines.locks);
+    for lock in locks.filter(|lock| lock.waiters > 0) {
         // The readers and the writers of one lock have a row each.
         lock.explanation = explained.locks.remove(&row_of(lock));
     }
-    let listed = assembled.locks.iter().map(model::Lock::name).collect();
+    let locks = assembled.locks.iter().chain(&goroutines.locks);
+    let listed = locks.map(model::Lock::name).collect();
     prune::unlist(&mut explained.root_blockers, &listed);
     explained
+}
+
+/// A thread that waits for a goroutine to go on sleeps in a futex of the runtime: what it waits for is the goroutine.
+fn lead_to_goroutines(facts: &mut Facts, goroutines: &Facts) {
+    let leading: HashSet<&Id> = goroutines.blocks.iter().map(|block| &block.from).collect();
+    let waits = |id: ThreadId| !leading.contains(&Id::Thread(id));
+    facts.waits.retain(|wait| waits(wait.thread));
+    facts.blocks.retain(|block| !leading.contains(&block.from));
 }
 
 /// Of a lock that was handed on meanwhile, only its own record says who has it.
@@ -227,6 +243,7 @@ fn lock_fact(lock: &model::Lock) -> facts::Lock {
         far: false,
         abandoned: false,
         looks: None,
+        goroutines: false,
     }
 }
 
@@ -302,8 +319,12 @@ fn blocks(doing: &Doing, reached: &Reached, facts: &mut Facts) {
         tid: doing.tid,
     });
     let ends = reached.ends(doing);
+    let is_ours = Reached::leads_to_us(doing);
+    if is_ours {
+        facts.open.push(from.clone());
+    }
     // Any one of several descriptors will do, and of several processes at the other end of one.
-    let several = reached.endpoints(doing).count() > 1 || ends.len() > 1;
+    let several = reached.endpoints(doing).count() > 1 || ends.len() > 1 || is_ours;
     for end in ends {
         let (kind, words) = match end.relation {
             Relation::OtherEnd => (LinkKind::PeerOf, ""),

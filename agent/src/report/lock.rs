@@ -25,7 +25,8 @@ use crate::{
     model::{
         self, Frame, Kind, Outcomes, Site, explanation::LockRef, histogram::Bucket, lock::WaitNs,
     },
-    runtime::{self, Verdict},
+    probe::slow,
+    runtime::{self, Verdict, told::Told},
     symbol::{Space, Symbols},
 };
 
@@ -93,6 +94,8 @@ pub struct Wait {
 pub struct Assembled {
     /// Locks, most total wait first.
     pub locks: Vec<model::Lock>,
+    /// All time waited for each of them, finished or not, in nanoseconds.
+    pub ranks: Vec<u128>,
     /// By thread id: what it waits for.
     pub threads: HashMap<u32, Wait>,
     /// Where locks lie that processes share.
@@ -154,7 +157,7 @@ pub fn assemble(words: Vec<Word>, sources: &mut Sources<'_>) -> Assembled {
         })
         .collect();
     locks.sort_by(|(left, a), (right, b)| right.cmp(left).then_with(|| a.id.cmp(&b.id)));
-    assembled.locks = locks.into_iter().map(|(_, lock)| lock).collect();
+    (assembled.ranks, assembled.locks) = locks.into_iter().unzip();
     assembled
 }
 
@@ -190,6 +193,7 @@ fn judge(word: &Word, sources: &mut Sources<'_>) -> (Verdict, Sharing) {
         sharers: sources.sharers,
         keepsake: sources.keepsakes.get(&word.key),
         fresh: example.is_some(),
+        told: word.stats.as_ref().and_then(told),
     };
     let mut verdict = verdict::judge(&subject);
     if verdict.dead_owner.is_some() {
@@ -204,6 +208,17 @@ fn judge(word: &Word, sources: &mut Sources<'_>) -> (Verdict, Sharing) {
         }
     }
     (verdict, sharing)
+}
+
+/// What a probe on a contended entry point told of the last wait on a word.
+fn told(stats: &abi::Lock) -> Option<Told> {
+    let (row, address) = slow::told(stats)?;
+    Some(Told {
+        kind: row.kind,
+        runtime: row.runtime,
+        address,
+        function: row.name(),
+    })
 }
 
 /// The call path that most time is spent on. With a thread waiting, its own: the stack pointer must fit the frames.
@@ -294,21 +309,22 @@ fn build(
 
 /// Statistics of the words of one lock, added up.
 #[derive(Default)]
-struct Sum {
-    waiters: u64,
-    waiters_peak: u64,
-    waits: u64,
-    outcomes: Outcomes,
-    value_changed: u64,
-    wakes: u64,
-    requeues: u64,
-    wait_ns: WaitNs,
-    oldest_wait_ns: Option<u64>,
-    oldest_is_at_least: bool,
-    last_handoff_ns: Option<u64>,
+pub(super) struct Sum {
+    pub waiters: u64,
+    pub waiters_peak: u64,
+    pub waits: u64,
+    pub outcomes: Outcomes,
+    pub value_changed: u64,
+    pub wakes: u64,
+    pub requeues: u64,
+    pub wait_ns: WaitNs,
+    pub oldest_wait_ns: Option<u64>,
+    pub oldest_is_at_least: bool,
+    pub last_handoff_ns: Option<u64>,
     /// Counts by bucket, empty until the first word is added.
-    histogram: Vec<u64>,
-    going_on_ns: u128,
+    pub histogram: Vec<u64>,
+    /// For how long those wait that wait now, added up.
+    pub going_on_ns: u128,
 }
 
 impl Sum {
@@ -316,13 +332,7 @@ impl Sum {
         let mut sum = Self::default();
         for Judged { word, verdict, .. } in group {
             if let Some(stats) = &word.stats {
-                sum.add(stats, now_ns);
-                // The words of a reader-writer lock are waited on side by side, those of a condition variable in turn.
-                let peak = stats.peak_waiters;
-                sum.waiters_peak = match verdict.kind {
-                    Kind::RwlockRead | Kind::RwlockWrite => sum.waiters_peak + peak,
-                    _ => sum.waiters_peak.max(peak),
-                };
+                sum.add(stats, verdict.kind, now_ns);
             }
             sum.waiters += word.waiters.len() as u64;
             for waiter in &word.waiters {
@@ -337,11 +347,12 @@ impl Sum {
         sum
     }
 
-    fn add(&mut self, stats: &abi::Lock, now_ns: u64) {
+    /// Adds the statistics of a word of a lock of this kind.
+    pub(super) fn add(&mut self, stats: &abi::Lock, kind: Kind, now_ns: u64) {
         let abi::Lock {
             key: _,
-            waiters: _,      // counted from the threads themselves
-            peak_waiters: _, // depends on the kind
+            waiters: _, // counted from the threads themselves
+            peak_waiters,
             woken,
             timed_out,
             interrupted,
@@ -363,7 +374,14 @@ impl Sum {
             born_ns: _,
             histogram,
             ready_ns: _, // see `Measured::runqueue`
+            row: _,      // see `judge`
+            inside: _,
         } = stats;
+        // The words of a reader-writer lock are waited on side by side, those of a condition variable in turn.
+        self.waiters_peak = match kind {
+            Kind::RwlockRead | Kind::RwlockWrite => self.waiters_peak + peak_waiters,
+            _ => self.waiters_peak.max(*peak_waiters),
+        };
         self.waits += woken + timed_out + interrupted + error;
         self.outcomes.woken += woken;
         self.outcomes.timed_out += timed_out;
@@ -417,6 +435,15 @@ fn sites(
             paths.entry(Rc::clone(&waiter.stack)).or_default().1 += 1;
         }
     }
+    shared(paths, sum, |stack| sources.symbols.symbolize(space, stack))
+}
+
+/// Shares out what is known of a lock among its call paths, given with how many wait there now; most waiting first.
+pub(super) fn shared(
+    mut paths: HashMap<RawStack, (Tally, u64)>,
+    sum: &Sum,
+    mut name: impl FnMut(&RawStack) -> Vec<Frame>,
+) -> Vec<(RawStack, Site)> {
     let weight = |of: &dyn Fn(&Tally) -> u64| -> Vec<u64> {
         paths.values().map(|(tally, _)| of(tally)).collect()
     };
@@ -460,7 +487,7 @@ fn sites(
         .iter()
         .zip(waits.into_iter().zip(wait_ns))
         .map(|((stack, (tally, waiters)), (waits, wait_ns))| {
-            let frames: Vec<Frame> = sources.symbols.symbolize(space, stack);
+            let frames = name(stack);
             let site = Site {
                 waits,
                 wait_ns,

@@ -12,7 +12,8 @@ use holdup_abi::{census::Task, lock::LockKey};
 use super::{
     budget::Budget,
     engine::Engine,
-    explain, goroutines,
+    explain,
+    goroutines::{self, parked::Parked},
     holder::{self, Around, looks},
     holds::Measured,
     lock::{self, Assembled, Sources, Word},
@@ -66,7 +67,10 @@ pub fn build(
     let began_ns = monotonic_ns();
     let mut engine = Engine::default();
     engine.deadline = budget.deadline;
-    let go = goroutines::recognise(&spaces(seen), &mut engine);
+    let go = match budget.goroutines {
+        true => goroutines::recognise(&spaces(seen), &mut engine),
+        false => Vec::new(),
+    };
     let mut waiters: Vec<Waiter> = seen.iter().filter_map(waiter).collect();
     engine.look_again(&waiters);
     let mut stacks = Unwound::default();
@@ -100,13 +104,22 @@ pub fn build(
             now_ns: began_ns,
         },
     );
-    let mut causes = explain::explain(&mut assembled, &mut engine, &mut asleep, |assembled| {
-        looks::of_threads(assembled, began_ns, seen, &again())
-    });
-    let mut goroutines = goroutines::look(go, &mut engine);
+    let mut goroutines = goroutines::look(
+        go,
+        HashMap::new(),
+        &mut engine,
+        &mut Parked::default(),
+        &mut HashMap::new,
+    );
+    let causes = explain::explain(
+        &mut assembled,
+        &mut goroutines,
+        &mut engine,
+        &mut asleep,
+        |assembled| looks::of_threads(assembled, began_ns, seen, &again()),
+    );
     assembled.locks.append(&mut goroutines.locks);
     assembled.locks.sort_by_key(by_cause);
-    goroutines.rank(&mut causes);
     let threads = seen
         .iter()
         .map(|seen| {

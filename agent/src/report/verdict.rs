@@ -9,7 +9,7 @@ use super::reach::{
 use crate::{
     model::Frame,
     proc::memory::{Copied, Layered, Memory, Process},
-    runtime::{self, Verdict, Wait, threads::Threads},
+    runtime::{self, Verdict, Wait, threads::Threads, told::Told},
 };
 
 /// Bytes before and after a futex word that are kept in case the process dies: the largest layout that a runtime looks
@@ -62,6 +62,8 @@ pub struct Subject<'a> {
     pub keepsake: Option<&'a Keepsake>,
     /// The keepsake is from when the waiters were listed.
     pub fresh: bool,
+    /// What a probe told of the wait.
+    pub told: Option<Told>,
 }
 
 /// Kind, address and owner of a lock.
@@ -107,7 +109,7 @@ pub fn judge(subject: &Subject<'_>) -> Verdict {
         Sharing::Unknown => is_private && find(tid).is_none(),
         Sharing::Shared(place) => sharers.find(place, tid) == Found::Nobody,
     };
-    runtime::classify(&Wait {
+    let guess = runtime::classify(&Wait {
         address: subject.key.address,
         op: subject.op,
         value: subject.value,
@@ -117,5 +119,9 @@ pub fn judge(subject: &Subject<'_>) -> Verdict {
         memory,
         thread: &find,
         dead: &dead,
-    })
+    });
+    match &subject.told {
+        Some(told) => told.over(guess),
+        None => guess,
+    }
 }

@@ -12,6 +12,8 @@
 //! 4. For waits that are not for a lock: functions of known thread pools (`pool`), and names of threads that only one
 //!    runtime creates.
 //!
+//! What a probe on a contended entry point told ([`told`]) goes before all of these.
+//!
 //! Without any of these a wait stays [`Kind::Unknown`]. Offsets were measured on running programs; the file of each
 //! runtime names versions and sources. Memory may change while it is read and may hold anything: every function here
 //! is total, and reads a bounded amount.
@@ -33,6 +35,7 @@ mod posix;
 mod python;
 mod rust_std;
 pub mod threads;
+pub mod told;
 
 use std::fmt;
 

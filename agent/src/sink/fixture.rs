@@ -449,6 +449,7 @@ fn incident(lock: &Lock) -> Incident {
             symbol: lock.symbol.clone(),
             site: lock.site.clone(),
         }),
+        who: Default::default(),
         waiters: 3,
         waiters_peak: 3,
         oldest_wait_ns: lock.oldest_wait_ns,

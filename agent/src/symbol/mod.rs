@@ -13,7 +13,7 @@
 pub mod limits;
 mod load;
 pub(crate) mod module;
-mod resolve;
+pub(crate) mod resolve;
 #[cfg(test)]
 mod scratch;
 mod space;

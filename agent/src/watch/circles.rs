@@ -151,6 +151,7 @@ fn state(circle: &[Step<'_>], at_ns: u64, facts: &mut Facts) {
             far: false,
             abandoned: false,
             looks: None,
+            goroutines: false,
         });
         facts.waits.push(facts::Wait {
             thread: ThreadId { pid, tid: step.tid },

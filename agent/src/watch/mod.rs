@@ -11,6 +11,7 @@
 //! - `eyes`: what is attached, and switching it over; `scan`: reading it; [`cost`]: what it costs
 //! - `table`: words and rows, pure
 //! - `namer`: a thread that finds out what words are and who holds them
+//! - [`go`]: goroutines of programs written in Go
 //! - `circles`: owners that wait for each other
 //! - `reclaim`, `grace`: slots of what is gone go back to the kernel side
 //! - `bell`: sleeping until the next tick, or until the kernel calls
@@ -21,6 +22,7 @@ mod bell;
 mod circles;
 pub mod cost;
 mod eyes;
+pub mod go;
 mod grace;
 mod namer;
 mod reclaim;
@@ -44,6 +46,7 @@ pub use self::{
 use self::{
     cost::Costs,
     eyes::Eyes,
+    go::Goroutines,
     namer::{Heard, Namer, Sample},
     reclaim::Reclaim,
     table::{Moment, NotCounted, Question, Table, Tick},
@@ -94,6 +97,7 @@ pub struct Watch {
     settings: Settings,
     eyes: Eyes,
     namer: Namer,
+    goroutines: Goroutines,
     table: Table,
     reclaim: Reclaim,
     waker: Waker,
@@ -139,6 +143,8 @@ impl Watch {
             eyes: Eyes::open(settings, features, level)?,
             namer: Namer::start(settings.read_timeout, bell.clone())
                 .map_err(own("naming thread"))?,
+            goroutines: Goroutines::start(settings, level, bell.clone())
+                .map_err(own("goroutine thread"))?,
             table: Table::default(),
             reclaim: Reclaim::new(bell.clone()),
             settings: settings.clone(),
@@ -186,6 +192,10 @@ impl Watch {
                 return Ok(Why::Woken);
             }
             if rung.wakers[1] {
+                if self.goroutines.take_call() {
+                    self.is_called = true;
+                    self.due = self.due.min(self.last + SOON);
+                }
                 if self.is_behind && self.early < MAX_EARLY {
                     self.due = self.due.min(self.last + SOON);
                 }
@@ -238,10 +248,12 @@ impl Watch {
             loss: self.losses()?,
             deadlocks: circles.deadlocks,
         };
-        let view = match self.eyes.locks() {
+        let mut view = match self.eyes.locks() {
             Some(locks) => self.table.view(locks, moment),
             None => self.table.view(&NotCounted, moment),
         };
+        self.goroutines.check();
+        self.goroutines.show(&mut view);
         self.is_behind = self.namer.is_behind();
         let is_unsettled = circles.is_suspicious || self.is_behind;
         self.early = if is_unsettled {
@@ -375,6 +387,7 @@ impl Watch {
     fn losses(&self) -> Result<BTreeMap<String, u64>, PlaneError> {
         let mut losses = self.eyes.losses()?;
         losses.extend(self.namer.losses());
+        losses.extend(self.goroutines.losses());
         losses.insert("samples_set_aside".into(), self.set_aside);
         Ok(losses)
     }
@@ -386,6 +399,7 @@ impl Watch {
     /// What is to be attached cannot be. Then nothing is, and another level can be tried.
     pub fn set_level(&mut self, level: Level) -> Result<(), PlaneError> {
         let before = self.level();
+        self.goroutines.set_level(level);
         let result = self.eyes.set_level(level);
         if !matches!(result, Ok(false)) && self.level() != before {
             self.table = Table::default();

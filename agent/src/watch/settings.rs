@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::go::settings as go;
 use crate::probe::object::Capacity;
 
 /// What is attached.
@@ -50,6 +51,8 @@ pub struct Settings {
     /// Time after which a read of a process is given up: its memory may be stuck behind a lock of the kernel's.
     #[serde(with = "crate::settings::duration")]
     pub read_timeout: Duration,
+    /// Programs written in Go.
+    pub go: go::Settings,
 }
 
 impl Default for Settings {
@@ -66,6 +69,7 @@ impl Default for Settings {
             holders: 128,
             hot_per_second: 1_000,
             read_timeout: Duration::from_secs(2),
+            go: go::Settings::default(),
         }
     }
 }
@@ -101,6 +105,7 @@ impl Settings {
             holders: _,
             hot_per_second: _,
             read_timeout,
+            go,
         } = self;
         if !(MIN_TICK..=MAX_TICK).contains(tick) {
             return Err("watch.tick must be from 100ms to 1m".into());
@@ -122,7 +127,7 @@ impl Settings {
         if read_timeout.is_zero() {
             return Err("watch.read_timeout must not be zero".into());
         }
-        Ok(())
+        go.check()
     }
 
     /// Room in the kernel.

@@ -172,8 +172,11 @@ pub struct Watching {
 
 impl Watching {
     pub fn of(program: &Program, probes: Probes) -> Self {
+        Self::start(Watch::Processes(vec![program.pid()]), probes)
+    }
+
+    pub fn start(watch: Watch, probes: Probes) -> Self {
         let features = Features::detect();
-        let watch = Watch::Processes(vec![program.pid()]);
         Self {
             recording: Recording::start(&features, &options(watch, probes)).unwrap(),
             runtime: tokio::runtime::Builder::new_current_thread()
@@ -213,6 +216,11 @@ impl Watching {
         }
     }
 
+    /// What the program has told so far.
+    pub fn truths(&self) -> &[Truth] {
+        &self.truths
+    }
+
     pub fn finish(mut self) -> Played {
         Played {
             data: self.recording.entry_data().unwrap().unwrap(),
@@ -233,14 +241,19 @@ pub fn play(program: &mut Program, count: usize, probes: Probes) -> Played {
 impl Played {
     /// The one live lock at an address.
     pub fn lock(&self, address: u64) -> &Lock {
-        let mut found = self
-            .data
-            .locks
-            .values()
-            .filter(|lock| lock.key.address == address && lock.flags & DESTROYED == 0);
+        self.lock_of(None, address)
+    }
+
+    /// The same, of one of several processes.
+    fn lock_of(&self, pid: Option<u64>, address: u64) -> &Lock {
+        let mut found = self.data.locks.values().filter(|lock| {
+            lock.key.address == address
+                && lock.flags & DESTROYED == 0
+                && pid.is_none_or(|pid| u64::from(lock.key.tgid) == pid)
+        });
         let lock = found
             .next()
-            .unwrap_or_else(|| panic!("no lock at {address:#x}"));
+            .unwrap_or_else(|| panic!("no lock at {address:#x}: {:#?}", self.plan));
         assert!(found.next().is_none(), "two locks at {address:#x}");
         lock
     }
@@ -249,7 +262,7 @@ impl Played {
     pub fn check(&self) {
         assert!(!self.truths.is_empty());
         for truth in &self.truths {
-            let lock = self.lock(truth.address);
+            let lock = self.lock_of(truth.values.get("pid").copied(), truth.address);
             for (name, &value) in &truth.values {
                 let is = match name.as_str() {
                     "acquisitions" => lock.acquisitions,

@@ -312,6 +312,7 @@ pub fn view(processes: u32, locks: u64) -> View {
                 ..Workload::default()
             }),
             parked: BTreeMap::from([(Kind::Mutex, locks)]),
+            go: None,
         };
         view.processes.insert(key, process);
         view.locks
@@ -336,6 +337,7 @@ fn lock(process: ProcessKey, number: u64) -> Lock {
         waiters_peak: number,
         oldest_since_ns: Some(90_000_000_000),
         oldest_is_at_least: false,
+        seen_ns: None,
         holder: None,
         abandoned: false,
         counts: Some(Box::new(Counts {
@@ -367,6 +369,7 @@ pub fn incident(pid: u32, text: &str) -> Incident {
         comm: format!("server-{pid}"),
         workload: Workload::default(),
         lock: None,
+        who: Default::default(),
         waiters: 100,
         waiters_peak: 100,
         oldest_wait_ns: Some(5_000_000_000),

@@ -49,6 +49,10 @@ pub struct Config {
     pub measure_holds: u32,
     /// Waiters of one lock from which on the agent is called at once; 0: never.
     pub waiters_threshold: u32,
+    /// 1: probes on contended entry points say which lock a wait is for.
+    pub slow: u32,
+    /// 1: goroutines are watched.
+    pub goroutines: u32,
 }
 
 /// Marks a field that the running kernel does not have.

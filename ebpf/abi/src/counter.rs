@@ -55,6 +55,15 @@ counters! {
     EntryStackUnreadable = "entry_stack_unreadable",
     /// Accesses to a map element that must exist and did not: a bug in holdup.
     Internal = "internal",
+    /// Contended calls whose lock was not noted because the thread has no place in the thread table: what is waited for is
+    /// guessed, as without `--probe slow`.
+    NotesLost = "notes_lost",
+    /// Waits of goroutines not accounted because the table of goroutines was full.
+    GoWaitsFull = "go_waits_full",
+    /// Waits of goroutines whose end was never seen; found stale at the goroutine's next wait and taken back.
+    GoEndMissed = "go_end_missed",
+    /// Goroutines that were made ready whose record could not be read: their wait goes on for us.
+    GoUnreadable = "go_unreadable",
 }
 
 /// Number of counters.

@@ -11,9 +11,11 @@ pub mod config;
 pub mod counter;
 pub mod entry;
 pub mod futex;
+pub mod golang;
 pub mod hold;
 pub mod lock;
 pub mod record;
+pub mod slow;
 pub mod thread;
 pub mod uprobe;
 

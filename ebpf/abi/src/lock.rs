@@ -18,7 +18,8 @@ pub const WITHOUT_DETAIL: u32 = 1;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LockKey {
-    /// User address of the futex word.
+    /// User address of the futex word; of the lock itself where each thread waits on a word of its own and a probe told
+    /// for which lock ([`crate::slow`]).
     pub address: u64,
     /// Process (thread group) id in the initial pid namespace.
     pub tgid: u32,
@@ -84,6 +85,11 @@ pub struct Lock {
     /// How much of `total_ns` and of the other finished waits the waiters were ready to run and had no processor, in
     /// nanoseconds (`task_struct.sched_info.run_delay`); 0 where the kernel does not tell.
     pub ready_ns: u64,
+    /// What a probe on a contended entry point told of the last wait: number of the row in the agent's table, plus 1; 0:
+    /// nothing.
+    pub row: u32,
+    /// With `row`, how far `key.address` lies into the lock object, in bytes.
+    pub inside: u32,
 }
 
 impl Lock {
@@ -117,6 +123,8 @@ impl Lock {
         born_ns: 0,
         histogram: [0; BUCKETS],
         ready_ns: 0,
+        row: 0,
+        inside: 0,
     };
 }
 

@@ -23,7 +23,7 @@ pub const RESTART_ALWAYS: u32 = 8;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Thread {
-    /// User address of the futex word of the current or last wait.
+    /// User address of the futex word of the current or last wait, or of the lock with [`crate::slow::OWN_WORD`].
     pub address: u64,
     /// `CLOCK_MONOTONIC` time at which the current wait began.
     pub since_ns: u64,
@@ -41,7 +41,7 @@ pub struct Thread {
     pub wake_slot: u32,
     /// [`IDLE`], [`WAITING`] or [`RESTARTING`].
     pub state: u32,
-    /// [`PREEXISTING`] and [`SAMPLED`].
+    /// [`PREEXISTING`], [`SAMPLED`] and the like, and [`crate::slow::OWN_WORD`].
     pub flags: u32,
     /// Operation and flags of the wait, see [`crate::futex`].
     pub op: u32,

@@ -4,8 +4,10 @@ use crate::{
     census::Task,
     config::Config,
     entry,
+    golang::{Goroutine, Wait},
     hold::{BesideKey, Holds, Tally},
     lock::{Lock, LockKey},
+    slow::Note,
     thread::Thread,
 };
 
@@ -18,5 +20,7 @@ macro_rules! pod {
     };
 }
 
-pod!(BesideKey, Task, Config, Holds, Lock, LockKey, Tally, Thread);
+pod!(
+    BesideKey, Task, Config, Goroutine, Holds, Lock, LockKey, Note, Tally, Thread, Wait
+);
 pod!(entry::Edge, entry::EdgeKey, entry::Lock, entry::Thread);

@@ -8,12 +8,14 @@ use aya_ebpf::{
 };
 use core::ffi::c_void;
 
-use crate::{filter, maps::config, settle, task};
+use crate::{filter, golang, maps::config, settle, task};
 
 /// `sched_process_exit(struct task_struct *)`, in the context of the thread that ends.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn process_exit(_context: RawTracePointContext) -> i32 {
-    settle::gone(bpf_get_current_pid_tgid() as u32);
+    let id = bpf_get_current_pid_tgid();
+    settle::gone(id as u32);
+    golang::ended((id >> 32) as u32);
     0
 }
 
@@ -24,6 +26,7 @@ pub fn process_exec(context: RawTracePointContext) -> i32 {
     let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
     settle::gone(context.arg::<u32>(1));
     settle::gone(tgid);
+    golang::ended(tgid);
     if config!(match_comm) == 1
         && let Ok(comm) = bpf_get_current_comm()
         && matches_comm(&comm)

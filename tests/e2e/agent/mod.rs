@@ -6,4 +6,4 @@ mod idle;
 mod outside;
 mod pile_up;
 mod restart;
-mod scene;
+pub mod scene;

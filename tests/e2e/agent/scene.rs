@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::Path,
     process::id,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -34,12 +35,17 @@ pub struct Piled {
 impl Scene {
     /// Starts `source` with these arguments.
     pub fn of(source: &str, arguments: &[&str]) -> Result<Self> {
+        Self::start(&build(source, Build::Plain)?, arguments)
+    }
+
+    /// Starts a program that is built.
+    pub fn start(built: &Path, arguments: &[&str]) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         // The kernel keeps 15 bytes.
         let name = format!("s{}-{}", id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let scratch = Scratch::new()?;
         let program = scratch.join(&name);
-        fs::hard_link(build(source, Build::Plain)?, &program)?;
+        fs::hard_link(built, &program)?;
         Ok(Self {
             workload: Workload::start(&program, arguments)?,
             name,

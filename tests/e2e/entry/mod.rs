@@ -1,5 +1,6 @@
 //! `--probe entry`: every lock and unlock of a process.
 
+mod lifecycle;
 mod memcached;
 mod mistakes;
 mod order;

@@ -14,17 +14,17 @@ use serde::Deserialize;
 const LOOKED_AT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Deserialize)]
-struct Truth {
-    rounds: u64,
-    kept: u64,
+pub struct Truth {
+    pub rounds: u64,
+    pub kept: u64,
 }
 
 #[derive(Debug, Deserialize)]
-struct Running {}
+pub struct Running {}
 
 #[test]
 fn nobody_falls_over() -> Result<()> {
-    for release in go::releases()? {
+    for release in go::spread()? {
         let program = release.build("churn", Variant::Stripped)?;
         let mut workload = Workload::start(&program, &[])?;
         let _: Running = workload.go_to("running")?;

@@ -1,7 +1,11 @@
 //! Goroutines: what the programs know of themselves, and what holdup sees from outside.
 
+mod agent;
 mod chains;
 mod churn;
+mod cross;
+mod durations;
+mod follow;
 mod kinds;
 mod layout;
 mod pileup;

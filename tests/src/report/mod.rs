@@ -184,6 +184,9 @@ impl Capture {
             "targets_full",
             "adopt_full",
             "internal",
+            "go_waits_full",
+            "go_end_missed",
+            "go_unreadable",
         ];
         for counter in WAITS {
             ensure!(self.lost(counter)? == 0, "lost: {:?}", self.loss);

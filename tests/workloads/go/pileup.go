@@ -82,7 +82,7 @@ func main() {
 		"main.(*hostCache).cacheMutexLock(":  writers,
 	})
 	if len(os.Args) > 3 {
-		profile(os.Args[3])
+		profile("goroutine", os.Args[3])
 	}
 	emit("parked", truth{
 		"mutex": address(&c.mu),

@@ -84,14 +84,14 @@ func settle(wanted map[string]int) {
 	}
 }
 
-// profile writes Go's own goroutine profile.
-func profile(path string) {
+// profile writes one of Go's own profiles.
+func profile(name, path string) {
 	file, err := os.Create(path)
 	if err != nil {
 		panic(err)
 	}
 	defer file.Close()
-	if err := pprof.Lookup("goroutine").WriteTo(file, 0); err != nil {
+	if err := pprof.Lookup(name).WriteTo(file, 0); err != nil {
 		panic(err)
 	}
 }

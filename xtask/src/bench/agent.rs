@@ -51,7 +51,7 @@ struct Cost {
 }
 
 /// A running agent.
-struct Agent {
+pub struct Agent {
     running: Running,
     address: String,
     snapshots: PathBuf,
@@ -155,7 +155,8 @@ fn seconds_of_minute(timestamp: &str) -> Result<u64> {
 }
 
 impl Agent {
-    fn start(agent: &Path, configuration: &str) -> Result<Self> {
+    /// Starts one with this configuration, and waits until it is ready.
+    pub fn start(agent: &Path, configuration: &str) -> Result<Self> {
         let directory = paths::target().join("bench/agent");
         let snapshots = directory.join("snapshots");
         let _ = fs::remove_dir_all(&directory);

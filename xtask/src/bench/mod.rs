@@ -3,6 +3,8 @@
 mod agent;
 mod empty;
 mod explain;
+mod golang;
+mod goroutines;
 mod observer;
 mod report;
 mod uprobes;
@@ -33,15 +35,54 @@ pub struct Args {
     /// How long each operation is repeated, in milliseconds
     #[arg(long, default_value_t = 500)]
     milliseconds: u64,
-    /// Only observers whose name contains one of these, besides the untraced run and the empty programs; `explain` is the
-    /// explanation of many waiters, `agent` what `holdup agent` costs and how fast it is, `uprobes` what those cost on every
-    /// lock
+    /// Only observers whose name contains one of these, besides the untraced run and the empty programs; or `explain`, the
+    /// explanation of many waiters, `agent`, what `holdup agent` costs and how fast it is, `golang`, what `--probe go`
+    /// costs, `goroutines`, what looking at them costs, `uprobes`, what those cost on every lock
     #[arg(long)]
     only: Vec<String>,
     /// Measure this agent, which is built already, instead of building an optimised one
     #[arg(long, value_name = "PATH")]
     agent: Option<PathBuf>,
 }
+
+/// What one part of the benchmark found out.
+struct Measured {
+    markdown: String,
+    json: Value,
+}
+
+/// What is measured besides the observers.
+struct Part {
+    name: &'static str,
+    title: &'static str,
+    measure: fn(&Path, &Args) -> Result<Measured>,
+}
+
+macro_rules! part {
+    ($module:ident, $title:literal, |$args:ident| $($argument:expr),+) => {
+        Part {
+            name: stringify!($module),
+            title: $title,
+            measure: |agent, $args| {
+                let results = $module::measure(agent, $($argument),+)?;
+                Ok(Measured { markdown: results.markdown(), json: results.json() })
+            },
+        }
+    };
+}
+
+const PARTS: &[Part] = &[
+    part!(explain, "explanations", |args| args.rounds),
+    part!(agent, "the agent", |args| args.rounds),
+    part!(
+        golang,
+        "goroutines by uprobes",
+        |args| args.rounds,
+        args.milliseconds
+    ),
+    part!(goroutines, "goroutines", |args| args.rounds),
+    part!(uprobes, "uprobes", |args| args.rounds),
+];
 
 /// Runs the benchmark; prints the table and keeps the raw runs in target/bench.
 pub fn run(args: &Args) -> Result<()> {
@@ -76,36 +117,17 @@ pub fn run(args: &Args) -> Result<()> {
         }
     }
 
-    let explained = if args.only.is_empty() || args.only.iter().any(|only| only == "explain") {
-        ui::step("explanations");
-        Some(explain::measure(&agent, args.rounds)?)
-    } else {
-        None
-    };
-
-    let watched = if args.only.is_empty() || args.only.iter().any(|only| only == "agent") {
-        ui::step("the agent");
-        Some(agent::measure(&agent, args.rounds)?)
-    } else {
-        None
-    };
-
-    let probed = if args.only.is_empty() || args.only.iter().any(|only| only == "uprobes") {
-        ui::step("uprobes");
-        Some(uprobes::measure(&agent, args.rounds)?)
-    } else {
-        None
-    };
+    let mut parts = Vec::new();
+    for part in PARTS {
+        if args.only.is_empty() || args.only.iter().any(|only| only == part.name) {
+            ui::step(part.title);
+            parts.push((part.name, (part.measure)(&agent, args)?));
+        }
+    }
 
     ui::line(format_args!("{}\n\n{}", machine(), runs.markdown()));
-    if let Some(explained) = &explained {
-        ui::line(explained.markdown());
-    }
-    if let Some(watched) = &watched {
-        ui::line(watched.markdown());
-    }
-    if let Some(probed) = &probed {
-        ui::line(probed.markdown());
+    for (_, measured) in &parts {
+        ui::line(&measured.markdown);
     }
     if load_before > BUSY {
         ui::line(format_args!(
@@ -119,11 +141,10 @@ pub fn run(args: &Args) -> Result<()> {
     for observer in OBSERVERS.iter().filter(|row| !row.is_installed()) {
         ui::line(format_args!("not installed: {}", observer.name));
     }
-    let more = json!({
-        "explain": explained.as_ref().map(explain::Runs::json),
-        "agent": watched.as_ref().map(agent::Results::json),
-        "uprobes": probed.as_ref().map(uprobes::Runs::json),
-    });
+    let more = parts
+        .into_iter()
+        .map(|(name, measured)| (name.to_owned(), measured.json))
+        .collect();
     keep(args, &runs, more)?;
     let is_ours = |row: &usize| OBSERVERS.get(*row).is_some_and(Observer::is_agent);
     if failures.iter().any(|(row, _)| is_ours(row)) {

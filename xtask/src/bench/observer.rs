@@ -76,6 +76,23 @@ pub const OBSERVERS: &[Observer] = &[
         how: How::Agent(&["record", "-d", "600s", "-o", "/dev/null", "-p", "PID"]),
     },
     Observer {
+        // A hit for each wait, and a look at what it told.
+        name: "holdup record -p PID --probe slow",
+        how: How::Agent(&[
+            "record",
+            "-d",
+            "600s",
+            "-o",
+            "/dev/null",
+            "--probe",
+            "slow",
+            "--max-overhead",
+            "100",
+            "-p",
+            "PID",
+        ]),
+    },
+    Observer {
         name: "holdup record --all",
         how: How::Agent(&["record", "-d", "600s", "-o", "/dev/null", "--all"]),
     },

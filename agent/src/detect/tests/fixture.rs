@@ -67,6 +67,7 @@ impl Scene {
             exe: None,
             workload: Arc::new(workload),
             parked: [].into(),
+            go: None,
         };
         self.view.processes.insert(key, process);
         key
@@ -86,6 +87,7 @@ impl Scene {
             waiters_peak: 0,
             oldest_since_ns: None,
             oldest_is_at_least: false,
+            seen_ns: None,
             holder: None,
             abandoned: false,
             counts: Some(Box::new(counts())),

@@ -28,6 +28,7 @@ fn lock(process: ProcessKey, address: u64, waiters: u64, waits: u64, wait_ns: u6
         waiters_peak: waiters,
         oldest_since_ns: None,
         oldest_is_at_least: false,
+        seen_ns: None,
         holder: None,
         abandoned: false,
         counts: Some(Box::new(Counts {

@@ -50,7 +50,7 @@ impl<'g, 'a> Counter<'g, 'a> {
     }
 
     /// What waits behind `roots`, which are one root, or the nodes of one deadlock. A thread counts when it waits for
-    /// something: a single root does not, the threads of a deadlock do.
+    /// something: a single root mostly does not, the threads of a deadlock do.
     pub fn count(&mut self, roots: &[NodeIndex]) -> Behind {
         self.number = self.number.wrapping_add(1);
         let mut behind = Behind::default();

@@ -1,6 +1,6 @@
 //! Facts to an indexed graph.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{
     convoy,
@@ -105,8 +105,8 @@ pub struct Graph<'a> {
     canonical: HashMap<LockRef, LockRef>,
     /// Facts that did not fit or were contradicted by others.
     pub left_out: u64,
-    /// See [`Facts::goroutines`].
-    pub goroutines: bool,
+    /// See [`Facts::open`].
+    pub open: HashSet<NodeIndex>,
 }
 
 impl<'a> Graph<'a> {
@@ -164,6 +164,8 @@ impl<'a> Graph<'a> {
         edges.sort_by_key(|edge| (same(edge), std::cmp::Reverse(edge.confidence())));
         edges.dedup_by_key(|edge| same(edge));
 
+        let index = |id| keys.binary_search(&key(id)).ok();
+        let open = facts.open.iter().filter_map(index).collect();
         let about = about(facts, &keys, &canonical);
         let first = offsets(keys.len(), edges.iter().map(|edge| edge.from));
         let mut incoming: Vec<EdgeIndex> = (0..edges.len()).collect();
@@ -178,7 +180,7 @@ impl<'a> Graph<'a> {
             first_incoming,
             canonical,
             left_out,
-            goroutines: facts.goroutines,
+            open,
         }
     }
 

@@ -46,9 +46,9 @@ pub fn find(graph: &Graph<'_>, all: &Components, strict: &Components) -> Vec<Cir
         if !is_circular || has_strict.get(component) == Some(&true) {
             continue;
         }
-        let has_exit = members
-            .iter()
-            .any(|&node| graph.out(node).iter().any(|edge| !same(all, edge)));
+        let has_exit = members.iter().any(|&node| {
+            graph.open.contains(&node) || graph.out(node).iter().any(|edge| !same(all, edge))
+        });
         if let (false, Some(&start)) = (has_exit, members.first()) {
             circles.extend(circle(graph, start, members, |edge| same(all, edge)));
         }

@@ -114,6 +114,8 @@ pub struct Lock {
     pub abandoned: bool,
     /// Two looks at it, the earlier one first.
     pub looks: Option<(Look, Look)>,
+    /// Those that wait are goroutines, in words.
+    pub goroutines: bool,
 }
 
 /// A thread waits for a lock.
@@ -179,8 +181,6 @@ pub struct Block {
 /// All that is known.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    /// Those that wait are goroutines, in words.
-    pub goroutines: bool,
     /// Threads; those that are only mentioned elsewhere have no name and do nothing known.
     pub threads: Vec<Thread>,
     /// Processes, likewise.
@@ -193,4 +193,29 @@ pub struct Facts {
     pub holds: Vec<Hold>,
     /// The rest.
     pub blocks: Vec<Block>,
+    /// Nodes that something may set free that no fact tells of: whoever waits for them is in no deadlock, so long as any one
+    /// way out is enough.
+    pub open: Vec<Id>,
+}
+
+impl Facts {
+    /// Adds those that others found.
+    pub fn append(&mut self, more: Self) {
+        let Self {
+            threads,
+            processes,
+            locks,
+            waits,
+            holds,
+            blocks,
+            open,
+        } = more;
+        self.threads.extend(threads);
+        self.processes.extend(processes);
+        self.locks.extend(locks);
+        self.waits.extend(waits);
+        self.holds.extend(holds);
+        self.blocks.extend(blocks);
+        self.open.extend(open);
+    }
 }

@@ -1,7 +1,10 @@
 //! Where each node's chain leads: one next step per node, so that all chains together are a forest whose trees end in
 //! roots and circles.
 
-use std::{cmp::Reverse, collections::VecDeque};
+use std::{
+    cmp::Reverse,
+    collections::{HashSet, VecDeque},
+};
 
 use super::{
     build::{About, EdgeIndex, Graph, NodeIndex, Origin},
@@ -125,12 +128,17 @@ fn badness(graph: &Graph<'_>, index: EdgeIndex, fates: &[Fate]) -> impl Ord + us
     (
         fate.map(|fate| (fate.ending, fate.progress == Progress::Stuck)),
         edge.map(|edge| (edge.confidence(), edge.since_ns())),
-        // The first of equals.
-        Reverse(index),
     )
 }
 
-/// Of several ways, the worst of those that all must go; if any one will do, the least bad.
+/// Steps that are left after an edge.
+fn length(graph: &Graph<'_>, index: EdgeIndex, fates: &[Fate]) -> Option<u64> {
+    let edge = graph.edges.get(index)?;
+    fates.get(edge.to).map(|fate| fate.steps)
+}
+
+/// Of several ways, the worst of those that all must go; if any one will do, the least bad. The first of equals, and the
+/// shortest.
 fn best(
     graph: &Graph<'_>,
     ways: impl Iterator<Item = EdgeIndex>,
@@ -138,38 +146,58 @@ fn best(
 ) -> Option<EdgeIndex> {
     let (all, any): (Vec<_>, Vec<_>) =
         ways.partition(|&index| graph.edges.get(index).is_some_and(must));
-    let key = |&index: &EdgeIndex| badness(graph, index, fates);
+    let key = |index: EdgeIndex| badness(graph, index, fates);
     all.into_iter()
-        .max_by_key(key)
-        .or_else(|| any.into_iter().min_by_key(key))
+        .max_by_key(|&index| (key(index), Reverse(index)))
+        .or_else(|| {
+            any.into_iter()
+                .min_by_key(|&index| (key(index), length(graph, index, fates), index))
+        })
 }
 
 fn follow_best(graph: &Graph<'_>, node: NodeIndex, fates: &mut [Fate]) {
     let Some(index) = best(graph, graph.leaving(node), fates) else {
         return;
     };
+    // Others may set it free: it is in no deadlock, nor behind one.
+    let leads_to = graph.edges.get(index).and_then(|edge| fates.get(edge.to));
+    if graph.open.contains(&node) && leads_to.is_some_and(|fate| fate.ending == Ending::Deadlock) {
+        return;
+    }
     if let (Some(fate), Some(slot)) = (fate_after(graph, index, fates), fates.get_mut(node)) {
         *slot = fate;
     }
 }
 
-/// A circle with a way out: everybody in it takes the same one.
+/// A circle with ways out: everybody in it takes the nearest of those that are equally good.
 fn lead_out(graph: &Graph<'_>, all: &Components, members: &[NodeIndex], fates: &mut [Fate]) {
     let exits = members
         .iter()
         .flat_map(|&node| graph.leaving(node))
         .filter(|&index| graph.edges.get(index).is_some_and(|edge| !same(all, edge)));
-    let key = |&index: &EdgeIndex| badness(graph, index, fates);
-    let Some(exit) = exits.min_by_key(key) else {
+    let exits: Vec<EdgeIndex> = exits.collect();
+    let key = |&index: &EdgeIndex| (badness(graph, index, fates), length(graph, index, fates));
+    let Some(best) = exits.iter().map(key).min() else {
+        // What may set them free is not known: it ends there.
+        let open = members.iter().filter(|node| graph.open.contains(node));
+        lead_back(graph, all, open.copied().collect(), fates);
         return;
     };
-    let Some(node) = graph.edges.get(exit).map(|edge| edge.from) else {
-        return;
-    };
-    if let (Some(fate), Some(slot)) = (fate_after(graph, exit, fates), fates.get_mut(node)) {
-        *slot = fate;
+    let mut equals = exits;
+    equals.retain(|index| key(index) == best);
+    let mut queue = VecDeque::new();
+    for exit in equals {
+        let Some(node) = graph.edges.get(exit).map(|edge| edge.from) else {
+            continue;
+        };
+        if let (Some(fate), Some(slot)) = (fate_after(graph, exit, fates), fates.get_mut(node))
+            && slot.next.is_none()
+        {
+            *slot = fate;
+            queue.push_back(node);
+        }
     }
-    lead_back(graph, all, VecDeque::from([node]), fates);
+    lead_back(graph, all, queue, fates);
 }
 
 /// A component with deadlocks: everybody in it leads to one.
@@ -216,16 +244,18 @@ fn lead_in(
     lead_back(graph, all, queue, fates);
 }
 
-/// Breadth first against the edges, within a component, from nodes whose fate is known.
+/// Breadth first against the edges, within a component, from nodes whose fate is known and stays.
 fn lead_back(
     graph: &Graph<'_>,
     all: &Components,
     mut queue: VecDeque<NodeIndex>,
     fates: &mut [Fate],
 ) {
+    let known: HashSet<NodeIndex> = queue.iter().copied().collect();
     while let Some(node) = queue.pop_front() {
         for (index, edge) in graph.entering(node) {
-            let is_new = fates.get(edge.from).is_some_and(|fate| fate.next.is_none());
+            let is_new = !known.contains(&edge.from)
+                && fates.get(edge.from).is_some_and(|fate| fate.next.is_none());
             if !same(all, edge) || !is_new {
                 continue;
             }

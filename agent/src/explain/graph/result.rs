@@ -61,7 +61,7 @@ pub(super) fn explain_within(facts: &Facts, max_visits: u64) -> Explained {
         .map(|circle| counter.count(&circle.members))
         .collect();
     let at_roots: HashMap<NodeIndex, Behind> = (0..graph.len())
-        .filter(|&node| graph.out(node).is_empty())
+        .filter(|&node| fates.get(node).is_some_and(|fate| fate.next.is_none()))
         .map(|node| (node, counter.count(&[node])))
         .collect();
     let mut explained = Explained {

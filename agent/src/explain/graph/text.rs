@@ -81,7 +81,7 @@ pub fn lock(
         let at_least = if is_at_least { "at least " } else { "" };
         text.push_str(&format!(
             "; in all {at_least}{} behind it",
-            wait(graph, total)
+            wait(graph, node, total)
         ));
     }
     if let Some(convoy) = convoy {
@@ -95,7 +95,7 @@ pub fn lock(
 pub fn root(graph: &Graph<'_>, root: NodeIndex, ending: Ending, total: (u64, bool)) -> String {
     let (total, is_at_least) = total;
     let at_least = if is_at_least { "at least " } else { "" };
-    let waiting = wait(graph, total);
+    let waiting = wait(graph, root, total);
     let end = end(graph, root, ending);
     format!("{at_least}{waiting} behind {}, {end}", label(graph, root))
 }
@@ -242,7 +242,7 @@ fn is_mixed(facts: &[&Lock], row: &Lock) -> bool {
 fn head(graph: &Graph<'_>, node: NodeIndex, facts: &[&Lock], waiters: u64) -> String {
     let mut text = match waiters {
         0 => format!("nobody waits for {}", label(graph, node)),
-        n => format!("{} for {}", wait(graph, n), label(graph, node)),
+        n => format!("{} for {}", wait(graph, node, n), label(graph, node)),
     };
     match facts {
         [row] if row.kind == Kind::RwlockRead => text.push_str(" to read"),
@@ -260,14 +260,35 @@ fn head(graph: &Graph<'_>, node: NodeIndex, facts: &[&Lock], waiters: u64) -> St
     text
 }
 
-/// `1 thread waits`, `2 threads wait`.
-fn wait(graph: &Graph<'_>, n: u64) -> String {
-    let (one, many) = match graph.goroutines {
+/// `1 thread waits`, `2 threads wait`; for `node`, or for what is behind it.
+fn wait(graph: &Graph<'_>, node: NodeIndex, n: u64) -> String {
+    let (one, many) = match is_waited_for_by_goroutines(graph, node) {
         true => ("goroutine", "goroutines"),
         false => ("thread", "threads"),
     };
     let verb = if n == 1 { "waits" } else { "wait" };
     format!("{} {verb}", units::plural(n, one, many))
+}
+
+/// Told by the first that waits, directly or through what does not say.
+fn is_waited_for_by_goroutines(graph: &Graph<'_>, node: NodeIndex) -> bool {
+    let mut at = node;
+    for _ in 0..MAX_SPELT {
+        if let [lock, ..] = graph.locks(at) {
+            return lock.goroutines;
+        }
+        let Some((_, edge)) = graph.entering(at).next() else {
+            return graph.thread(at).is_some_and(|thread| thread.goid.is_some());
+        };
+        if graph
+            .thread(edge.from)
+            .is_some_and(|thread| thread.goid.is_some())
+        {
+            return true;
+        }
+        at = edge.from;
+    }
+    false
 }
 
 fn step(graph: &Graph<'_>, edge: &Edge<'_>, text: &mut String) {

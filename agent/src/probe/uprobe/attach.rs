@@ -3,9 +3,9 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     ffi::CString,
-    fmt, io,
+    fmt, fs, io,
     os::{
-        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt as _,
     },
     path::Path,
@@ -176,10 +176,27 @@ impl Uprobes {
         }
     }
 
+    /// Whether everything was detached for good.
+    #[must_use]
+    pub const fn is_taken_away(&self) -> bool {
+        self.taken_away
+    }
+
     /// Who is or was probed: processes, or, as `None`, everybody.
     #[must_use]
     pub const fn scopes(&self) -> &BTreeSet<Option<u32>> {
         &self.scopes
+    }
+
+    /// Time that the programs ran, in nanoseconds, while the kernel was asked to measure it (Linux 5.8).
+    #[must_use]
+    pub fn run_ns(&self, ebpf: &Ebpf) -> u64 {
+        let single = |name: &str| run_ns(ebpf.program(name)?.fd().ok()?.as_fd());
+        let ran = self.loaded.iter().filter_map(|(name, fd)| match fd {
+            Some(fd) => run_ns(fd.as_fd()),
+            None => single(name),
+        });
+        ran.sum()
     }
 
     /// [`Self::attach`], whatever is staged, and without remembering it.
@@ -223,6 +240,15 @@ impl Uprobes {
             .or_insert_with(load)
             .as_ref()
     }
+}
+
+fn run_ns(program: BorrowedFd<'_>) -> Option<u64> {
+    let path = format!("/proc/self/fdinfo/{}", program.as_raw_fd());
+    let text = fs::read_to_string(path).ok()?;
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix("run_time_ns:"))?;
+    value.trim().parse().ok()
 }
 
 /// aya's own program, loaded on first use.

@@ -27,7 +27,9 @@ pub fn at(program: &Program, address: u64) -> Vec<Frame> {
     frames.map(|named| frame(program, address, named)).collect()
 }
 
-fn frame(program: &Program, address: u64, named: &Named) -> Frame {
+/// A frame.
+#[must_use]
+pub fn frame(program: &Program, address: u64, named: &Named) -> Frame {
     Frame {
         function: Some(named.function.clone()).filter(|name| !name.is_empty()),
         module: program.module.clone(),

@@ -3,6 +3,7 @@
 use std::{cmp::Reverse, collections::HashMap};
 
 use super::{
+    ends::Ends,
     frames,
     wait::{self, Awaited, Waits},
 };
@@ -36,9 +37,9 @@ struct Key<'a> {
 
 /// Counts the goroutines of a process.
 #[must_use]
-pub fn of(census: &Census, waits: &Waits, ages: &Ages) -> GoProcess {
-    let mut groups: HashMap<Key<'_>, Vec<&Goroutine>> = HashMap::new();
-    for goroutine in &census.goroutines {
+pub fn of(census: &Census, waits: &Waits, ages: &Ages, ends: &Ends) -> GoProcess {
+    let mut groups: HashMap<Key<'_>, Vec<usize>> = HashMap::new();
+    for (index, goroutine) in census.goroutines.iter().enumerate() {
         let key = Key {
             state: goroutine.record.status.as_str(),
             reason: census.reason(goroutine),
@@ -47,11 +48,14 @@ pub fn of(census: &Census, waits: &Waits, ages: &Ages) -> GoProcess {
             awaited: waits.awaited(census, goroutine),
             channel: channel(goroutine),
         };
-        groups.entry(key).or_default().push(goroutine);
+        groups.entry(key).or_default().push(index);
     }
     let mut groups: Vec<_> = groups.into_iter().collect();
     groups.sort_by_key(|(_, members)| {
-        let first = members.iter().map(|member| member.record.goid).min();
+        let goroutines = members
+            .iter()
+            .filter_map(|&index| census.goroutines.get(index));
+        let first = goroutines.map(|member| member.record.goid).min();
         (Reverse(members.len()), first)
     });
     let left_out = groups.len().saturating_sub(MAX_GROUPS);
@@ -69,7 +73,7 @@ pub fn of(census: &Census, waits: &Waits, ages: &Ages) -> GoProcess {
         groups: groups
             .into_iter()
             .take(MAX_GROUPS)
-            .map(|(key, members)| group(census, ages, &key, &members))
+            .map(|(key, members)| group(census, ages, ends, &key, &members))
             .collect(),
         groups_left_out: left_out as u64,
         torn_reads: census.torn,
@@ -78,12 +82,14 @@ pub fn of(census: &Census, waits: &Waits, ages: &Ages) -> GoProcess {
     }
 }
 
-fn group(census: &Census, ages: &Ages, key: &Key<'_>, members: &[&Goroutine]) -> Group {
+fn group(census: &Census, ages: &Ages, ends: &Ends, key: &Key<'_>, indices: &[usize]) -> Group {
+    let members: Vec<&Goroutine> = indices
+        .iter()
+        .filter_map(|&index| census.goroutines.get(index))
+        .collect();
     let mut goids: Vec<u64> = members.iter().map(|member| member.record.goid).collect();
     goids.sort_unstable();
     goids.truncate(MAX_GOIDS);
-    let details = |member: &&&Goroutine| wait::describe(census, member);
-    let detail = members.first().as_ref().map(details).unwrap_or_default();
     Group {
         count: members.len() as u64,
         state: key.state.to_owned(),
@@ -95,11 +101,7 @@ fn group(census: &Census, ages: &Ages, key: &Key<'_>, members: &[&Goroutine]) ->
             .filter_map(|member| ages.age_ns(census, member))
             .max(),
         goids,
-        // Each waits on a descriptor of its own.
-        detail: match members {
-            [_, _, ..] if key.reason == "IO wait" => String::new(),
-            _ => detail,
-        },
+        detail: detail(census, ends, &members, indices),
         created_by: function(&census.program, key.gopc),
         frames: key
             .stack
@@ -109,11 +111,31 @@ fn group(census: &Census, ages: &Ages, key: &Key<'_>, members: &[&Goroutine]) ->
     }
 }
 
+/// What they wait for in words. Each in `IO wait` has a descriptor of its own: told is that on which nothing has come or
+/// gone for longest.
+fn detail(census: &Census, ends: &Ends, members: &[&Goroutine], indices: &[usize]) -> String {
+    let Some(first) = members.first() else {
+        return String::new();
+    };
+    let Target::Descriptor(_, writes) = first.target else {
+        return wait::describe(census, first);
+    };
+    let direction = if writes { "write to" } else { "read from" };
+    match (ends.idlest(indices), members.len()) {
+        (None, 1) => wait::describe(census, first),
+        (None, several) => format!("{direction} {several} descriptors"),
+        (Some((_, words)), 1) => format!("{direction} {words}"),
+        (Some((_, words)), several) => {
+            format!("{direction} {several} descriptors, longest {words}")
+        }
+    }
+}
+
 /// The channel that a goroutine waits for, if it is but one.
 fn channel(goroutine: &Goroutine) -> Option<u64> {
     match &goroutine.target {
         Target::Channels(channels) => match channels.as_ref() {
-            [channel] => Some(*channel),
+            [case] => Some(case.channel),
             _ => None,
         },
         _ => None,

@@ -1,29 +1,38 @@
 //! Goroutines in a report: counted, grouped, their locks among those of threads, and why they wait.
 //!
-//! A report looks once. Go itself notes late since when a goroutine waits, so that ages are often not known.
+//! A snapshot looks once. Go itself notes seldom or late since when a goroutine waits, so that ages are often not known; a
+//! recording looks more often ([`ageing`]).
 
+pub mod ageing;
 mod chain;
+mod ends;
 mod frames;
 mod groups;
+pub mod live;
 mod locks;
+pub mod one;
+pub mod parked;
 mod wait;
 
 use std::{
     cmp::Reverse,
+    collections::{BTreeSet, HashMap},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use self::{locks::Waited, wait::Waits};
-use super::engine::Engine;
+use self::{
+    ends::Ends,
+    locks::{Looked, Waited},
+    parked::Parked,
+    wait::Waits,
+};
+use super::{engine::Engine, reach::BETWEEN};
 use crate::{
-    explain::graph::{self, Explained},
-    model::{
-        GoProcess, Lock,
-        explanation::{Deadlock, RootBlocker},
-        process::Process,
-    },
+    explain::graph::Facts,
+    ingest::goroutines,
+    model::{GoProcess, Lock, process::Process},
     runtime::go::{Census, Program, ages::Ages, census::Options, program::Error},
     symbol::Space,
 };
@@ -38,22 +47,29 @@ pub struct Found {
     pub go: Vec<GoProcess>,
     /// Locks that their goroutines wait for.
     pub locks: Vec<Lock>,
-    /// What they wait behind.
-    pub root_blockers: Vec<RootBlocker>,
-    /// Those that wait for each other.
-    pub deadlocks: Vec<Deadlock>,
+    /// All time waited for each of them, as far as it was measured, in nanoseconds.
+    pub ranks: Vec<u128>,
+    /// What keeps them, for the graph.
+    pub facts: Facts,
+    /// Threads that they wait on, as (process id, thread id).
+    pub threads: BTreeSet<(u32, u32)>,
 }
 
 impl Found {
-    /// Puts what goroutines wait behind among what threads do: those that hold most up come first.
-    pub fn rank(&mut self, causes: &mut Explained) {
-        let roots = &mut causes.root_blockers;
-        roots.append(&mut self.root_blockers);
-        roots.sort_by_key(|root| Reverse((root.waiters_total, root.oldest_wait_ns)));
-        let deadlocks = &mut causes.deadlocks;
-        deadlocks.append(&mut self.deadlocks);
-        deadlocks
-            .sort_by_key(|deadlock| Reverse((deadlock.waiters_total, deadlock.oldest_wait_ns)));
+    /// Puts the locks among those of threads, which are ranked likewise: most time waited first.
+    pub fn merge(&mut self, locks: &mut Vec<Lock>, ranks: Vec<u128>) {
+        let goroutines = self.ranks.drain(..).zip(self.locks.drain(..));
+        let mut all: Vec<(u128, Lock)> = ranks.into_iter().zip(locks.drain(..)).collect();
+        all.extend(goroutines);
+        all.sort_by_key(|(rank, _)| Reverse(*rank));
+        locks.extend(all.into_iter().map(|(_, lock)| lock));
+    }
+
+    fn add(&mut self, locks: Vec<Waited>) {
+        for Waited { lock, rank, .. } in locks {
+            self.locks.push(lock);
+            self.ranks.push(rank);
+        }
     }
 }
 
@@ -83,24 +99,49 @@ pub fn recognise(spaces: &[Space], engine: &mut Engine) -> Vec<Recognised> {
     recognised
 }
 
-/// Looks at the goroutines of processes that were recognised.
+/// Looks at the goroutines of processes that were recognised, and at what was measured of those that are gone; `ages` are
+/// those of looks before. `waits`
+/// reads which waits are on record now.
 ///
 /// # Cost
 /// See [`Census::take`].
 #[must_use]
-pub fn look(recognised: Vec<Recognised>, engine: &mut Engine) -> Found {
+pub fn look(
+    recognised: Vec<Recognised>,
+    mut ages: HashMap<Space, Ages>,
+    engine: &mut Engine,
+    measured: &mut Parked,
+    waits: &mut dyn FnMut() -> goroutines::Waits,
+) -> Found {
     let mut found = Found::default();
     let began = Instant::now();
+    let mut gone: BTreeSet<Space> = measured.semaphores.keys().copied().collect();
     for (space, program) in recognised {
         let options = Options {
             time: time_left(began, engine),
             ..Options::default()
         };
-        let looked =
-            program.and_then(|program| process(space, program, options, engine, &mut found));
-        if let Err(error) = looked {
-            found.go.push(unreadable(space.pid, &error));
+        let ages = ages.remove(&space).unwrap_or_default();
+        let looked = program.and_then(|program| {
+            process(
+                space, program, options, ages, engine, measured, waits, &mut found,
+            )
+        });
+        match looked {
+            Ok(()) => {
+                gone.remove(&space);
+            }
+            Err(error) => found.go.push(unreadable(space.pid, &error)),
         }
+    }
+    for space in gone {
+        let looked = Looked {
+            census: None,
+            ages: &Ages::default(),
+            measured,
+            space,
+        };
+        found.add(locks::of(looked, &mut Waits::default(), engine));
     }
     found
 }
@@ -133,26 +174,43 @@ fn process(
     space: Space,
     program: Arc<Program>,
     options: Options,
+    mut ages: Ages,
     engine: &mut Engine,
+    measured: &mut Parked,
+    waits: &mut dyn FnMut() -> goroutines::Waits,
     found: &mut Found,
 ) -> Result<(), Error> {
     let census = Census::take(program, options)?;
-    let mut ages = Ages::default();
+    if ages.is_empty() {
+        // It joined later.
+        ages = engine.live.meet(space, &census.program).take_ages();
+    }
+    let has_looked_before = !ages.is_empty();
     ages.note(&census);
-    let waits = Waits::of(&census);
-    found.go.push(groups::of(&census, &waits, &ages));
-    let mut locks = locks::of(&census, &waits, &ages, space, engine);
-    let mut explained = graph::explain(&chain::facts(&census, &mut locks));
-    found.locks.extend(locks.into_iter().map(|waited: Waited| {
-        let lock = waited.lock;
-        let explanation = explained.locks.remove(&(lock.name(), lock.kind));
-        Lock {
-            explanation,
-            ..lock
-        }
-    }));
-    found.root_blockers.append(&mut explained.root_blockers);
-    found.deadlocks.append(&mut explained.deadlocks);
+    if has_looked_before {
+        std::thread::sleep(BETWEEN);
+        ages.confirm(&census);
+    }
+    // Not earlier: who has been in the same wait since before the census is in it still.
+    measured.waits = waits();
+    ages.learn(&census, |goroutine| measured.since_ns(space, goroutine));
+    let ends = Ends::of_all(&census);
+    let mut awaited = Waits::of(&census);
+    let looked = Looked {
+        census: Some(&census),
+        ages: &ages,
+        measured,
+        space,
+    };
+    let mut locks = locks::of(looked, &mut awaited, engine);
+    found.go.push(groups::of(&census, &awaited, &ages, &ends));
+    // Most waiters come first; of the others there is nothing to explain.
+    let waited_for = locks.partition_point(|waited| !waited.waiters.is_empty());
+    let waited_for = locks.get_mut(..waited_for).unwrap_or_default();
+    let chain = chain::find(&census, waited_for, &ages, &ends);
+    found.facts.append(chain.facts);
+    found.threads.extend(chain.threads);
+    found.add(locks);
     Ok(())
 }
 

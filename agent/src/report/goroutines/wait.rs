@@ -7,8 +7,10 @@ use crate::{
     runtime::go::{
         Census,
         census::{Goroutine, Target},
+        channel::Case,
         operation::{self, Operation},
     },
+    sink::units,
 };
 
 /// A lock, as one kind of waiter sees it.
@@ -22,8 +24,19 @@ pub struct Awaited {
     pub of: &'static str,
 }
 
+impl Awaited {
+    /// What has this semaphore.
+    pub fn at(semaphore: u64, operation: Operation) -> Option<Self> {
+        Some(Self {
+            address: semaphore.checked_sub(operation.offset)?,
+            kind: operation.kind,
+            of: operation.of,
+        })
+    }
+}
+
 /// Tells what goroutines wait for.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Waits {
     /// What those want who wait for a semaphore, by its address: told by those whose stacks are known.
     operations: HashMap<u64, Operation>,
@@ -44,6 +57,12 @@ impl Waits {
         Self { operations }
     }
 
+    /// Takes what is known of a semaphore otherwise, unless somebody who waits for it told; returns what it is part of.
+    pub fn learn(&mut self, semaphore: u64, tell: impl FnOnce() -> Operation) -> Option<Awaited> {
+        let operation = self.operations.entry(semaphore).or_insert_with(tell);
+        Awaited::at(semaphore, *operation)
+    }
+
     /// The lock, `WaitGroup` or condition variable that a goroutine waits for.
     #[must_use]
     pub fn awaited(&self, census: &Census, goroutine: &Goroutine) -> Option<Awaited> {
@@ -54,11 +73,7 @@ impl Waits {
                 let operation = own
                     .or_else(others)
                     .unwrap_or_else(|| operation::of(&[], census.reason(goroutine)));
-                Some(Awaited {
-                    address: semaphore.checked_sub(operation.offset)?,
-                    kind: operation.kind,
-                    of: operation.of,
-                })
+                Awaited::at(semaphore, operation)
             }
             Target::Cond(address) => Some(Awaited {
                 address,
@@ -70,19 +85,61 @@ impl Waits {
     }
 }
 
+/// Most cases of a `select` that are spelt out.
+const MAX_CASES: usize = 4;
+
+fn channel(census: &Census, case: &Case) -> String {
+    let known = census.channels.get(&case.channel);
+    let words = known.map_or_else(
+        || format!("channel {:#x}", case.channel),
+        |channel| channel.describe(),
+    );
+    match known.and_then(|channel| channel.due_ns) {
+        None => words,
+        Some(at_ns) => {
+            let left = at_ns.saturating_sub(census.at_ns);
+            format!(
+                "{words} of a timer that is due in {}",
+                units::duration(left)
+            )
+        }
+    }
+}
+
+/// `3 channels: send to channel 0xc000012345 (full, 256 of 256), receive from ...`
+fn cases(census: &Census, cases: &[Case]) -> String {
+    let spelt = cases.iter().take(MAX_CASES).map(|case| {
+        let what = if case.sends {
+            "send to"
+        } else {
+            "receive from"
+        };
+        format!("{what} {}", channel(census, case))
+    });
+    let spelt: Vec<String> = spelt.collect();
+    let more = match cases.len().saturating_sub(MAX_CASES) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{} channels: {}{more}", cases.len(), spelt.join(", "))
+}
+
 /// What a goroutine waits for in words; empty when there is no more to say than its reason does.
 #[must_use]
 pub fn describe(census: &Census, goroutine: &Goroutine) -> String {
     match &goroutine.target {
         Target::Channels(channels) => match channels.as_ref() {
-            [channel] => census.channels.get(channel).map_or_else(
-                || format!("channel {channel:#x}"),
-                |channel| channel.describe(),
-            ),
-            several => format!("{} channels", several.len()),
+            [case] => channel(census, case),
+            several => cases(census, several),
         },
         Target::Descriptor(fd, true) => format!("write to fd {fd}"),
         Target::Descriptor(fd, false) => format!("read from fd {fd}"),
-        _ => String::new(),
+        _ => match census.wakes_at_ns(goroutine) {
+            Some(at_ns) => {
+                let left = at_ns.saturating_sub(census.at_ns);
+                format!("wakes in {}", units::duration(left))
+            }
+            None => String::new(),
+        },
     }
 }

@@ -148,6 +148,12 @@ impl Reached {
             .flat_map(Endpoint::parts)
     }
 
+    /// Whether it may be this program that a thread waits for, e.g. since it has started us: then nobody keeps it.
+    #[must_use]
+    pub fn leads_to_us(doing: &Doing) -> bool {
+        doing.leads().any(|lead| is_ours(lead.peer.pid))
+    }
+
     fn leads<'a>(&'a self, doing: &'a Doing) -> impl Iterator<Item = Lead<'a>> {
         let back = self.came_by.get(&(doing.pid, doing.tid));
         let is_back = move |fd: &i32| back.is_some_and(|back| back.contains(fd));
@@ -396,6 +402,7 @@ impl Walk<'_> {
         let asleep = (self.asleep)();
         let Assembled {
             locks,
+            ranks: _,
             threads,
             places,
             parked: _,    // told of watched processes only

@@ -32,6 +32,9 @@ pub fn prune(facts: &mut Facts) {
     }
     let near = facts.locks.iter().filter(|lock| !lock.far);
     let mut left: Vec<Id> = near.map(|lock| name(lock.id)).collect();
+    // Those that wait for no lock: only goroutines of watched processes are among the facts.
+    let goroutines = facts.threads.iter().filter(|thread| thread.goid.is_some());
+    left.extend(goroutines.map(|thread| Id::Thread(thread.id)));
     let mut seen: HashSet<Id> = HashSet::new();
     while let Some(id) = left.pop() {
         if seen.contains(&id) {
@@ -93,6 +96,7 @@ mod tests {
             far,
             abandoned: false,
             looks: None,
+            goroutines: false,
         }
     }
 

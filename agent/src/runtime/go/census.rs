@@ -2,13 +2,13 @@
 //! read again after the stack it leads to, and what has changed is counted as torn and believed no further.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
 use super::{
-    channel::{self, Channel},
+    channel::{Case, Channel, Channels},
     check,
     goroutine::{self, Record},
     operation::{self, Operation},
@@ -67,8 +67,8 @@ pub enum Target {
     Unknown,
     /// A semaphore, by its address: see [`Operation`] for the lock that it is part of.
     Semaphore(u64),
-    /// Channels, by their addresses; several in a `select`.
-    Channels(Box<[u64]>),
+    /// To send to channels or to receive from them; several in a `select`.
+    Channels(Box<[Case]>),
     /// A condition variable.
     Cond(u64),
     /// A descriptor, and whether to write to it.
@@ -164,19 +164,6 @@ impl Census {
         let waiting = self.goroutines.iter().filter(|g| g.record.status.waits());
         count(waiting.map(|goroutine| self.reason(goroutine)))
     }
-
-    /// The thread that a goroutine runs on or makes its system call on, as the process calls it.
-    #[must_use]
-    pub fn thread(&self, goroutine: &Goroutine) -> Option<u32> {
-        let runs = matches!(goroutine.record.status, Status::Running | Status::Syscall);
-        let m = Some(goroutine.record.m).filter(|m| runs && *m != 0)?;
-        let id = m.checked_add(self.program.layout.m.procid)?;
-        let id = Process {
-            pid: self.program.pid,
-        }
-        .u64(id)?;
-        u32::try_from(id).ok().filter(|id| *id != 0)
-    }
 }
 
 fn count<'a>(words: impl Iterator<Item = &'a str>) -> BTreeMap<String, u64> {
@@ -250,7 +237,7 @@ impl Taker<'_> {
     /// Reads all records, and keeps those of the program's own goroutines.
     fn records(&mut self) -> Result<(), Error> {
         let gone = || std::io::Error::from(std::io::ErrorKind::NotFound);
-        let all = check::addresses(self.memory, &self.program.globals, MAX_GOROUTINES);
+        let all = check::addresses(self.memory, self.program.globals.allgs, MAX_GOROUTINES);
         let mut system: HashMap<u64, bool> = HashMap::new();
         for addresses in all.ok_or_else(gone)?.chunks(BATCH) {
             if Instant::now() >= self.deadline {
@@ -280,7 +267,7 @@ impl Taker<'_> {
     fn targets(&mut self, semaphores: &HashMap<u64, u64>) -> HashMap<u64, Channel> {
         let layout = &self.program.layout;
         let mut pages = Pages::new(self.memory);
-        let mut channels = HashSet::new();
+        let mut channels = Channels::default();
         for goroutine in &mut self.goroutines {
             let record = goroutine.record;
             if !record.status.waits() {
@@ -291,8 +278,7 @@ impl Taker<'_> {
             if let Some(semaphore) = semaphores.get(&record.address).filter(|_| !on_channel) {
                 goroutine.target = Target::Semaphore(*semaphore);
             } else if on_channel && record.waiting != 0 {
-                let awaited = channel::awaited(&mut pages, layout, record.address, record.waiting);
-                channels.extend(&awaited);
+                let awaited = channels.awaited(&mut pages, layout, record.address, record.waiting);
                 if !awaited.is_empty() {
                     goroutine.target = Target::Channels(awaited.into());
                 }
@@ -301,11 +287,7 @@ impl Taker<'_> {
                 break;
             }
         }
-        let mut read = |address| Channel::read(&mut pages, layout, address);
-        channels
-            .into_iter()
-            .filter_map(|address| Some((address, read(address)?)))
-            .collect()
+        channels.into_known()
     }
 
     /// Reads and unwinds stacks; returns the distinct ones.
@@ -365,21 +347,34 @@ impl Taker<'_> {
                 goroutine.stack = Some(index);
             }
         }
+        // What those wait for whose stacks were left out is known by others.
+        for goroutine in &mut self.goroutines {
+            if goroutine.stack.is_none() && on_cond(self.program, &goroutine.record) {
+                let cond = searcher.conds.of(goroutine.record.address);
+                goroutine.target = cond.map_or(Target::Unknown, Target::Cond);
+            }
+        }
         let mut stacks: Vec<_> = indices.into_iter().collect();
         stacks.sort_unstable_by_key(|(_, index)| *index);
         stacks
             .into_iter()
-            .map(|((addresses, reason), _)| self.named(&addresses, reason))
+            .map(|((addresses, reason), _)| {
+                Stack::of(self.program, self.memory, &addresses, reason)
+            })
             .collect()
     }
+}
 
-    fn named(&self, addresses: &[u64], reason: u8) -> Stack {
-        let table = &self.program.table;
+impl Stack {
+    /// Names the addresses of a stack whose owner waits for this reason.
+    #[must_use]
+    pub fn of(program: &Program, memory: &Process, addresses: &[u64], reason: u8) -> Self {
+        let table = &program.table;
         let frames: Vec<(u64, Named)> = addresses
             .iter()
             .filter_map(|address| Some((*address, table.find(*address)?)))
             .flat_map(|(address, function)| {
-                let frames = table.frames(function, address, self.memory);
+                let frames = table.frames(function, address, memory);
                 frames.into_iter().map(move |frame| (address, frame))
             })
             .filter(|(_, frame)| !frame.is_wrapper)
@@ -389,9 +384,9 @@ impl Taker<'_> {
             .take(16)
             .map(|(_, frame)| frame.clone())
             .collect();
-        let reasons = &self.program.globals.reasons;
+        let reasons = &program.globals.reasons;
         let reason = reasons.get(usize::from(reason)).map_or("", String::as_str);
-        Stack {
+        Self {
             operation: operation::of(&names, reason),
             frames,
         }
@@ -426,12 +421,14 @@ struct Searcher<'a> {
 impl Searcher<'_> {
     fn search(&mut self, program: &Program, goroutine: &mut Goroutine, top: &[u8]) {
         let record = goroutine.record;
-        let reason = reason(program, &record);
-        let on_cond = reason == "sync.Cond.Wait";
-        if (!on_cond && reason != "IO wait") || self.searched >= MAX_SEARCHED {
+        let on_cond = on_cond(program, &record);
+        let is_found = on_cond && self.conds.of(record.address).is_some();
+        if (!on_cond && reason(program, &record) != "IO wait")
+            || (self.searched >= MAX_SEARCHED && !is_found)
+        {
             return;
         }
-        self.searched += 1;
+        self.searched += u64::from(!is_found);
         let layout = &program.layout;
         let found = if on_cond {
             self.conds
@@ -446,8 +443,12 @@ impl Searcher<'_> {
     }
 }
 
+fn on_cond(program: &Program, record: &Record) -> bool {
+    reason(program, record) == "sync.Cond.Wait"
+}
+
 /// Whether a goroutine that began there is the runtime's own: `runtime.NumGoroutine` does not count it.
-fn is_system(program: &Program, startpc: u64) -> bool {
+pub(super) fn is_system(program: &Program, startpc: u64) -> bool {
     let function = program.table.find(startpc);
     let name = function.and_then(|function| program.table.name(function));
     name.is_some_and(|name| name.starts_with(SYSTEM) && !USERS.contains(&name.as_str()))

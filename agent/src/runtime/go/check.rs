@@ -36,7 +36,7 @@ fn once(
     table: &Pclntab,
     globals: &Globals,
 ) -> Result<(), &'static str> {
-    let all = addresses(memory, globals, LOOKED_AT).ok_or("their list cannot be read")?;
+    let all = addresses(memory, globals.allgs, LOOKED_AT).ok_or("their list cannot be read")?;
     let records = goroutine::read(memory, &all, layout);
     let first = records.first().copied().flatten();
     let first = first.ok_or("the first one cannot be read")?;
@@ -86,9 +86,9 @@ fn once(
 
 /// Addresses of the goroutines' records, `most` of them.
 #[must_use]
-pub fn addresses(memory: &dyn Memory, globals: &Globals, most: u64) -> Option<Vec<u64>> {
-    let array = memory.u64(globals.allgs)?;
-    let length = memory.u64(globals.allgs.checked_add(8)?)?.min(most);
+pub fn addresses(memory: &dyn Memory, allgs: u64, most: u64) -> Option<Vec<u64>> {
+    let array = memory.u64(allgs)?;
+    let length = memory.u64(allgs.checked_add(8)?)?.min(most);
     let mut bytes = vec![0; usize::try_from(length).ok()?.checked_mul(8)?];
     memory.read(array, &mut bytes).then_some(())?;
     let (words, _) = bytes.as_chunks::<8>();

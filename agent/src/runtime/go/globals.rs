@@ -101,6 +101,12 @@ fn by_code(memory: &dyn Memory, table: &Pclntab, data: &Moduledata) -> Option<Gl
     })
 }
 
+/// Addresses that a function takes, in order.
+pub fn taken(memory: &dyn Memory, table: &Pclntab, function: &str) -> Vec<u64> {
+    let [references] = code(memory, table, [function]);
+    references.iter().filter_map(Reference::taken).collect()
+}
+
 /// What an instruction says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reference {

@@ -36,6 +36,9 @@ const FD_WRITER: Operation = operation(Kind::Mutex, "poll.FD (writers)", 12);
 /// The semaphore alone.
 const SEMAPHORE: Operation = operation(Kind::Semaphore, "semaphore", 0);
 
+/// A semaphore of the runtime's own: the garbage collector's, or one to stop the world.
+const RUNTIME: Operation = operation(Kind::Runtime, "semaphore of the runtime", 0);
+
 /// Functions by the end of their names, innermost first, that tell: the first that is on the stack decides, but those of
 /// what embeds a mutex come before the mutex.
 const TABLE: &[(&str, &str, Operation)] = &[
@@ -72,22 +75,35 @@ const REASONS: &[(&str, Operation)] = &[
     ("sync.WaitGroup.Wait", WAIT_GROUP),
 ];
 
+/// Functions between what a program calls and where its goroutine parks.
+const PARKING: [&str; 5] = [
+    "runtime.gopark",
+    "runtime.goparkunlock",
+    "runtime.(*semaRoot).queue",
+    "runtime.semacquire1",
+    "runtime.semacquire",
+];
+
+/// Whether a function is only how a goroutine comes to park on a semaphore.
+#[must_use]
+pub fn is_parking(name: &str) -> bool {
+    PARKING.contains(&name)
+        || name
+            .split_once(".runtime_")
+            .is_some_and(|(_, function)| function.starts_with("Semacquire"))
+}
+
 /// Tells what was wanted. `frames` are innermost first, with what was inlined.
 #[must_use]
 pub fn of(frames: &[Named], reason: &str) -> Operation {
-    // The runtime's own functions lie in between, and none of them is called like any of these.
-    let names = || frames.iter().map(|frame| frame.function.as_str());
-    let machinery = |name: &str| {
-        [
-            "runtime.",
-            "sync.runtime_",
-            "internal/sync.runtime_",
-            "internal/poll.runtime_",
-        ]
-        .iter()
-        .any(|prefix| name.starts_with(prefix))
-    };
-    let mut calls = names().skip_while(|name| machinery(name));
+    let names = frames.iter().map(|frame| frame.function.as_str());
+    let mut calls = names.skip_while(|name| is_parking(name)).peekable();
+    if calls
+        .peek()
+        .is_some_and(|name| name.starts_with("runtime."))
+    {
+        return RUNTIME;
+    }
     let (Some(innermost), caller) = (
         calls.next(),
         calls.find(|name| !name.ends_with("(*Mutex).Lock")),
@@ -143,6 +159,10 @@ mod tests {
                     "main.f",
                 ][..],
                 MUTEX,
+            ),
+            (
+                &["runtime.semacquire", "runtime.gcStart", "main.f"],
+                RUNTIME,
             ),
             (
                 &[
@@ -208,6 +228,27 @@ mod tests {
             let mut names = parked.to_vec();
             names.extend(calls);
             assert_eq!(of(&named(&names), "semacquire"), expected, "{calls:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_only_parking() {
+        for name in [
+            "runtime.gopark",
+            "runtime.(*semaRoot).queue",
+            "runtime.semacquire1",
+            "sync.runtime_SemacquireRWMutexR",
+            "internal/poll.runtime_Semacquire",
+        ] {
+            assert!(is_parking(name), "{name}");
+        }
+        for name in [
+            "runtime.gcStart",
+            "sync.(*Mutex).lockSlow",
+            "internal/poll.runtime_pollWait",
+            "",
+        ] {
+            assert!(!is_parking(name), "{name}");
         }
     }
 

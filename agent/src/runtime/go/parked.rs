@@ -4,7 +4,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{goroutine::Record, layout::Layout, pages::Pages, sema::Sudog};
-use crate::explain::doing::{Fd, Side};
+use crate::{
+    explain::doing::{Fd, Side},
+    symbol::module::image::u32_at,
+};
 
 /// Most words of a stack that are tried: the frames of the runtime come first.
 const MAX_WORDS: usize = 128;
@@ -64,6 +67,11 @@ pub struct Conds {
 }
 
 impl Conds {
+    /// Address of the `sync.Cond` that a goroutine waits for, by its record's address, if that was found already.
+    pub fn of(&self, g: u64) -> Option<u64> {
+        self.by_goroutine.get(&g).copied()
+    }
+
     /// Address of the `sync.Cond` that a goroutine waits for.
     pub fn find(
         &mut self,
@@ -72,8 +80,8 @@ impl Conds {
         record: &Record,
         stack: &[u8],
     ) -> Option<u64> {
-        if let Some(cond) = self.by_goroutine.get(&record.address) {
-            return Some(*cond);
+        if let Some(cond) = self.of(record.address) {
+            return Some(cond);
         }
         for list in pointers(record, stack) {
             if !self.refused.insert(list) {
@@ -113,6 +121,12 @@ fn waiters(pages: &mut Pages<'_>, layout: &Layout, list: u64) -> Vec<u64> {
             _ => break,
         }
     }
+    // Tickets handed out, and tickets notified. Where the last waiter is noted looks like another list, but for these.
+    let tickets = pages.word(list).unwrap_or(0).to_le_bytes();
+    let [handed_out, notified] = [0, 4].map(|at| u32_at(&tickets, at).unwrap_or(0));
+    if (waiters.len() as u64) > u64::from(handed_out.wrapping_sub(notified)) {
+        waiters.clear();
+    }
     waiters
 }
 
@@ -143,6 +157,10 @@ mod tests {
             startpc: 0,
             waiting: 0,
             m: 0,
+            lockedm: 0,
+            timer: 0,
+            stops: 0,
+            mutex_since_ns: 0,
         }
     }
 
@@ -178,9 +196,11 @@ mod tests {
     #[test]
     fn waiters_of_a_condition() {
         let layout = of_minor(22).unwrap();
-        // Two waiters in a list at 0x10, of a condition variable at 0.
+        // Two waiters in a list at 0x10, of a condition variable at 0: tickets, head and tail.
         let bytes = memory(&[
+            (0x10, 7 | 5 << 32),
             (0x20, BASE + 0x100),
+            (0x28, BASE + 0x200),
             (0x100, 0xabc0),
             (0x108, BASE + 0x200),
             (0x200, 0xdef0),
@@ -191,7 +211,8 @@ mod tests {
         };
         let mut pages = Pages::new(&memory);
         let mut conds = Conds::default();
-        let stack = stack(&[BASE + 0x10]);
+        // What lies 8 bytes further has the tail for a head.
+        let stack = stack(&[BASE + 0x18, BASE + 0x10]);
         let found = conds.find(&mut pages, layout, &record(0xdef0), &stack);
         assert_eq!(found, Some(BASE));
         // The other one is known by now.

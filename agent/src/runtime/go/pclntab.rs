@@ -453,14 +453,14 @@ fn varint(bytes: &mut &[u8]) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::{proc::memory::Copied, runtime::go::layout};
 
     /// A table of two functions of 16 bytes each; the depth of the first is 0, then 24 from its fourth byte on.
-    fn table() -> Vec<u8> {
+    pub fn table() -> Vec<u8> {
         let mut bytes = MAGICS[0].to_le_bytes().to_vec();
         bytes.extend(SHAPE);
         // Names, units, files, values and table follow each other.
@@ -487,7 +487,7 @@ mod tests {
         bytes
     }
 
-    fn parsed(bytes: Vec<u8>) -> Option<Pclntab> {
+    pub fn parsed(bytes: Vec<u8>) -> Option<Pclntab> {
         Pclntab::new(bytes, 0x1000, layout::of_minor(22)?, 0x4000, 0x9000)
     }
 

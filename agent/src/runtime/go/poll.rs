@@ -1,8 +1,11 @@
 //! Whether goroutines pile up, for next to nothing: what to look at before a census is worth its price.
 
 use super::{
+    check,
+    goroutine::{self, Record},
     layout::Layout,
     program::{Error, Program},
+    queues::{self, Queues},
     sema,
 };
 use crate::proc::memory::{Memory as _, Process};
@@ -15,6 +18,7 @@ use crate::proc::memory::{Memory as _, Process};
 pub struct Poll {
     memory: Process,
     layout: Layout,
+    allgs: u64,
     semtable: u64,
     allglen: u64,
 }
@@ -34,6 +38,7 @@ impl Poll {
         Self {
             memory: Process { pid: program.pid },
             layout: program.layout,
+            allgs: program.globals.allgs,
             semtable: program.globals.semtable,
             allglen: program.globals.allglen,
         }
@@ -43,6 +48,24 @@ impl Poll {
     #[must_use]
     pub fn waiting(&self) -> Option<u64> {
         sema::waiting(&self.memory, &self.layout, self.semtable)
+    }
+
+    /// How many wait for what, with up to `first` waiters of each; `None` when the process is gone. See [`queues::read`].
+    #[must_use]
+    pub fn queues(&self, first: usize) -> Option<Queues> {
+        queues::read(&self.memory, &self.layout, self.semtable, first)
+    }
+
+    /// Addresses of the records of all goroutines, `most` of them; `None` when the process is gone.
+    #[must_use]
+    pub fn all(&self, most: u64) -> Option<Vec<u64>> {
+        check::addresses(&self.memory, self.allgs, most)
+    }
+
+    /// Reads records; `None` for each that makes no sense.
+    #[must_use]
+    pub fn records(&self, addresses: &[u64]) -> Vec<Option<Record>> {
+        goroutine::read(&self.memory, addresses, &self.layout)
     }
 
     /// Most goroutines that there ever were at once, a few of the runtime's own among them: records are used again, but

@@ -18,6 +18,8 @@ const ROOTS: usize = 251;
 const ROOT_BYTES: usize = 64;
 /// Largest waiter record that is believed.
 const MAX_SUDOG: u64 = 256;
+/// Waiters between two looks at the clock.
+const LOOKS: usize = 256;
 /// Most waiters.
 const MAX_WAITERS: usize = 4 << 20;
 
@@ -72,7 +74,7 @@ impl Sudog {
 }
 
 /// Reads the roots: for each its treap, and how many wait in it.
-fn roots(memory: &dyn Memory, layout: &Layout, table: u64) -> Option<Vec<(u64, u32)>> {
+pub(super) fn roots(memory: &dyn Memory, layout: &Layout, table: u64) -> Option<Vec<(u64, u32)>> {
     let mut bytes = vec![0; ROOTS * ROOT_BYTES];
     memory.read(table, &mut bytes).then_some(())?;
     let treap = usize::try_from(layout.sema_root.treap).ok()?;
@@ -81,6 +83,11 @@ fn roots(memory: &dyn Memory, layout: &Layout, table: u64) -> Option<Vec<(u64, u
         .chunks_exact(ROOT_BYTES)
         .map(|root| Some((u64_at(root, treap)?, u32_at(root, waiting)?)))
         .collect()
+}
+
+/// Whether waiters for the semaphore at `address` are in the root of this number.
+pub(super) fn is_root_of(address: u64, index: usize) -> bool {
+    usize::try_from(address >> 3).is_ok_and(|number| number % ROOTS == index)
 }
 
 /// How many goroutines wait for semaphores now.
@@ -114,7 +121,8 @@ pub fn walk(memory: &dyn Memory, layout: &Layout, table: u64, deadline: Instant)
             let mut at = node;
             // The node, then its further waiters.
             while at != 0 {
-                if seen.len() >= MAX_WAITERS || Instant::now() >= deadline {
+                let is_late = seen.len() % LOOKS == 0 && Instant::now() >= deadline;
+                if seen.len() >= MAX_WAITERS || is_late {
                     found.is_partial = true;
                     return found;
                 }
@@ -122,9 +130,7 @@ pub fn walk(memory: &dyn Memory, layout: &Layout, table: u64, deadline: Instant)
                 let of = head.map_or_else(|| sudog.map(|sudog| sudog.elem), Some);
                 // All waiters of a list wait for the same address, whose root this is.
                 let fits = |sudog: &Sudog| {
-                    sudog.g != 0
-                        && Some(sudog.elem) == of
-                        && usize::try_from(sudog.elem >> 3).is_ok_and(|n| n % ROOTS == index)
+                    sudog.g != 0 && Some(sudog.elem) == of && is_root_of(sudog.elem, index)
                 };
                 // A circle comes of a list that was changed while it was read.
                 let Some(sudog) = sudog.filter(fits).filter(|_| seen.insert(at)) else {
@@ -143,55 +149,80 @@ pub fn walk(memory: &dyn Memory, layout: &Layout, table: u64, deadline: Instant)
     found
 }
 
+/// A table with two semaphores in one root.
+#[cfg(test)]
+pub(super) mod fixture {
+    use super::{ROOT_BYTES, ROOTS};
+    use crate::{
+        proc::memory::Copied,
+        runtime::go::layout::{Layout, of_minor},
+    };
+
+    pub const BASE: u64 = 0x10_0000;
+    pub const TABLE: usize = ROOTS * ROOT_BYTES;
+    pub const SIZE: usize = TABLE + 4 * WAITER;
+    const WAITER: usize = 88;
+    /// Shares root 1 with the semaphore at 8.
+    pub const SECOND: u64 = 8 + 251 * 8;
+
+    pub fn layout() -> &'static Layout {
+        of_minor(22).unwrap()
+    }
+
+    pub fn copied(bytes: &[u8]) -> Copied<'_> {
+        Copied { base: BASE, bytes }
+    }
+
+    pub fn put(bytes: &mut [u8], at: usize, word: u64) {
+        bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
+    }
+
+    pub fn address(index: usize) -> u64 {
+        BASE + (TABLE + index * WAITER) as u64
+    }
+
+    /// How many wait, as the root says.
+    pub fn set_waiting(bytes: &mut [u8], count: u64) {
+        put(bytes, ROOT_BYTES + 16, count);
+    }
+
+    /// Where a waiter leads to.
+    pub fn set_link(bytes: &mut [u8], index: usize, to: u64) {
+        put(bytes, TABLE + index * WAITER + 64, to);
+    }
+
+    /// The semaphore at 8 has waiters 1, 2, 3, the other one 4.
+    pub fn memory() -> Vec<u8> {
+        let mut bytes = vec![0; SIZE];
+        put(&mut bytes, ROOT_BYTES + 8, address(0));
+        set_waiting(&mut bytes, 4);
+        for (index, g, next, elem, link) in [
+            (0, 1, address(3), 8, address(1)),
+            (1, 2, 0, 8, address(2)),
+            (2, 3, 0, 8, 0),
+            (3, 4, 0, SECOND, 0),
+        ] {
+            let at = TABLE + index * WAITER;
+            put(&mut bytes, at, g);
+            put(&mut bytes, at + 8, next);
+            put(&mut bytes, at + 24, elem);
+            set_link(&mut bytes, index, link);
+        }
+        bytes
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use proptest::prelude::*;
 
-    use super::*;
-    use crate::{proc::memory::Copied, runtime::go::layout::of_minor};
-
-    const BASE: u64 = 0x10_0000;
-    const TABLE: usize = ROOTS * ROOT_BYTES;
-
-    fn layout() -> &'static Layout {
-        of_minor(22).unwrap()
-    }
-
-    fn put(bytes: &mut [u8], at: usize, word: u64) {
-        bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
-    }
-
-    fn address(index: usize) -> u64 {
-        BASE + (TABLE + index * 88) as u64
-    }
-
-    /// Semaphores 0x8 and (one table further) 0x8 + 251 * 8 share root 1: the first has waiters 1, 2, 3, the other 4.
-    fn memory() -> Vec<u8> {
-        let mut bytes = vec![0; TABLE + 4 * 88];
-        put(&mut bytes, ROOT_BYTES + 8, address(0));
-        put(&mut bytes, ROOT_BYTES + 16, 4);
-        let second = 8 + 251 * 8;
-        for (index, g, next, elem, link) in [
-            (0, 1, address(3), 8, address(1)),
-            (1, 2, 0, 8, address(2)),
-            (2, 3, 0, 8, 0),
-            (3, 4, 0, second, 0),
-        ] {
-            let at = TABLE + index * 88;
-            put(&mut bytes, at, g);
-            put(&mut bytes, at + 8, next);
-            put(&mut bytes, at + 24, elem);
-            put(&mut bytes, at + 64, link);
-        }
-        bytes
-    }
+    use super::{fixture::*, *};
 
     fn walked(bytes: &[u8]) -> Semaphores {
-        let memory = Copied { base: BASE, bytes };
         let deadline = Instant::now() + Duration::from_secs(5);
-        walk(&memory, layout(), BASE, deadline)
+        walk(&copied(bytes), layout(), BASE, deadline)
     }
 
     #[test]
@@ -200,12 +231,9 @@ mod tests {
         let found = walked(&bytes);
         let mut pairs: Vec<_> = found.by_goroutine.into_iter().collect();
         pairs.sort_unstable();
-        assert_eq!(pairs, [(1, 8), (2, 8), (3, 8), (4, 8 + 251 * 8)]);
+        assert_eq!(pairs, [(1, 8), (2, 8), (3, 8), (4, SECOND)]);
         assert_eq!((found.torn, found.is_partial), (0, false));
-        let memory = Copied {
-            base: BASE,
-            bytes: &bytes,
-        };
+        let memory = copied(&bytes);
         assert_eq!(waiting(&memory, layout(), BASE), Some(4));
         assert_eq!(waiting(&memory, layout(), 0), None);
     }
@@ -213,7 +241,7 @@ mod tests {
     #[test]
     fn circles_and_strangers_are_counted() {
         let mut bytes = memory();
-        put(&mut bytes, TABLE + 2 * 88 + 64, address(0));
+        set_link(&mut bytes, 2, address(0));
         put(&mut bytes, TABLE + 3 * 88 + 24, 16);
         let found = walked(&bytes);
         assert_eq!((found.by_goroutine.len(), found.torn), (3, 2));
@@ -222,16 +250,12 @@ mod tests {
     #[test]
     fn no_time() {
         let bytes = memory();
-        let memory = Copied {
-            base: BASE,
-            bytes: &bytes,
-        };
-        assert!(walk(&memory, layout(), BASE, Instant::now()).is_partial);
+        assert!(walk(&copied(&bytes), layout(), BASE, Instant::now()).is_partial);
     }
 
     proptest! {
         #[test]
-        fn any_damage(damage in proptest::collection::vec((0..TABLE + 352, any::<u8>()), 0..64)) {
+        fn any_damage(damage in proptest::collection::vec((0..SIZE, any::<u8>()), 0..64)) {
             let mut bytes = memory();
             for (at, byte) in damage {
                 bytes[at] = byte;
@@ -242,7 +266,7 @@ mod tests {
 
         #[test]
         fn pointers_to_anywhere_in_it(
-            words in proptest::collection::vec((0..(TABLE + 352) / 8, 0..352_u64), 0..64),
+            words in proptest::collection::vec((0..SIZE / 8, 0..352_u64), 0..64),
         ) {
             let mut bytes = memory();
             for (at, to) in words {

@@ -6,11 +6,10 @@ use std::{
     time::Instant,
 };
 
-use iced_x86::{Decoder, DecoderOptions, FlowControl};
-
 use super::{
+    behind::Behind,
+    calls::Calls,
     census::{Census, Target},
-    pclntab::{Function, Pclntab},
 };
 use crate::proc::memory::{Memory, Piece, Process};
 
@@ -27,10 +26,6 @@ const MAX_HITS: u64 = 8;
 /// What it is worth, in hits, that a function takes the lock itself, or calls one that does.
 const TAKES: u64 = 16;
 const TAKES_BY_CALL: u64 = 6;
-/// Most functions of the application that are said to be called by one.
-const MAX_CALLED: usize = 64;
-/// Largest function whose calls are read.
-const MAX_CODE: u64 = 64 << 10;
 
 /// What to look for on stacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,8 +36,12 @@ pub struct Wanted {
     pub size: u64,
     /// Pointers to what it may be part of count too.
     pub is_embedded: bool,
+    /// Pointers to what points to it count if nobody has better ones.
+    pub is_pointed_to: bool,
     /// Parts of the names of functions that only those call who have to do with it, e.g. `(*Mutex).`.
     pub calls: &'static [&'static str],
+    /// Beginnings of the names of library functions that tell by being on the stack.
+    pub inside: &'static [&'static str],
     /// Goroutines (by index) that are no suspects, as they wait for it.
     pub waiters: HashSet<usize>,
 }
@@ -58,6 +57,8 @@ pub struct Suspect {
     pub takes: String,
     /// It calls one that does.
     by_call: bool,
+    /// Its stack has a pointer to the lock itself, or to what the lock is part of.
+    pub is_direct: bool,
 }
 
 impl Suspect {
@@ -74,21 +75,49 @@ impl Suspect {
         } else {
             "takes it"
         };
-        format!("its stack points to it, and {} {takes}", self.takes)
+        let points = if self.is_direct {
+            "points to it"
+        } else {
+            "points to what has it"
+        };
+        format!("its stack {points}, and {} {takes}", self.takes)
     }
 }
 
 /// Finds suspects for each of `wanted`, the likeliest first.
 #[must_use]
 pub fn find(census: &Census, wanted: &[Wanted], deadline: Instant) -> Vec<Vec<Suspect>> {
+    let mut suspects = search(census, wanted, true, deadline);
+    let unmet: Vec<usize> = (0..wanted.len())
+        .filter(|&index| suspects.get(index).is_some_and(Vec::is_empty))
+        .filter(|&index| wanted.get(index).is_some_and(|wanted| wanted.is_pointed_to))
+        .collect();
+    if !unmet.is_empty() {
+        let again: Vec<Wanted> = unmet
+            .iter()
+            .filter_map(|&index| wanted.get(index).cloned())
+            .collect();
+        for (&index, found) in unmet.iter().zip(search(census, &again, false, deadline)) {
+            if let Some(slot) = suspects.get_mut(index) {
+                *slot = found;
+            }
+        }
+    }
+    suspects
+}
+
+/// Looks for pointers to it, or for pointers to what points to it.
+fn search(
+    census: &Census,
+    wanted: &[Wanted],
+    is_direct: bool,
+    deadline: Instant,
+) -> Vec<Vec<Suspect>> {
     let memory = Process {
         pid: census.program.pid,
     };
-    let mut calls = Calls {
-        table: &census.program.table,
-        memory: &memory,
-        known: HashMap::new(),
-    };
+    let mut behind = Behind::new(&memory, census, wanted);
+    let mut calls = Calls::new(&census.program, &memory);
     let mut suspects = vec![Vec::new(); wanted.len()];
     let mut starts: Vec<(u64, usize)> = wanted
         .iter()
@@ -121,7 +150,14 @@ pub fn find(census: &Census, wanted: &[Wanted], deadline: Instant) -> Vec<Vec<Su
             .collect();
         memory.read_many(&mut pieces);
         for (piece, &index) in pieces.iter().zip(batch).filter(|(piece, _)| piece.is_read) {
-            for (number, hits) in hits(piece.bytes, wanted, &starts) {
+            let found = if is_direct {
+                hits(piece.bytes, wanted, &starts)
+            } else {
+                let record = census.goroutines.get(index).map(|g| g.record);
+                let own = record.map_or(0..0, |record| record.stack_lo..record.stack_hi);
+                behind.hits(piece.bytes, &own)
+            };
+            for (number, hits) in found {
                 let (Some(wanted), Some(found)) = (wanted.get(number), suspects.get_mut(number))
                 else {
                     continue;
@@ -130,12 +166,13 @@ pub fn find(census: &Census, wanted: &[Wanted], deadline: Instant) -> Vec<Vec<Su
                     continue;
                 }
                 // Who has a pointer may only use it, e.g. to start those who take the lock.
-                if let Some((takes, by_call)) = calls.takes(census, index, wanted.calls) {
+                if let Some((takes, by_call)) = calls.takes(census, index, wanted) {
                     found.push(Suspect {
                         index,
                         hits,
                         takes,
                         by_call,
+                        is_direct,
                     });
                 }
             }
@@ -196,96 +233,6 @@ fn hits(stack: &[u8], wanted: &[Wanted], starts: &[(u64, usize)]) -> HashMap<usi
     hits
 }
 
-/// What functions call, remembered.
-struct Calls<'a> {
-    table: &'a Pclntab,
-    memory: &'a Process,
-    known: HashMap<u64, Called>,
-}
-
-/// What a function calls.
-struct Called {
-    /// All names, with those of what was inlined.
-    names: Vec<String>,
-    /// The application's own functions.
-    functions: Vec<Function>,
-}
-
-impl Calls<'_> {
-    /// The innermost function of the application on a goroutine's stack that calls any of these, and whether it does so
-    /// through another one.
-    fn takes(&mut self, census: &Census, index: usize, parts: &[&str]) -> Option<(String, bool)> {
-        let stack = census.stack(census.goroutines.get(index)?)?;
-        let own: Vec<(Function, &str)> = stack
-            .frames
-            .iter()
-            .filter(|(_, frame)| !is_library(&frame.function))
-            .filter_map(|(address, frame)| {
-                Some((self.table.find(*address)?, frame.function.as_str()))
-            })
-            .collect();
-        let any = |names: &[String]| {
-            names
-                .iter()
-                .any(|name| parts.iter().any(|part| name.contains(part)))
-        };
-        let takes = |(function, name): &(Function, &str)| {
-            any(&self.of(*function).names).then(|| (*name).to_owned())
-        };
-        if let Some(name) = own.iter().find_map(takes) {
-            return Some((name, false));
-        }
-        own.iter().find_map(|(function, name)| {
-            let called = self.of(*function).functions.clone();
-            called
-                .into_iter()
-                .any(|called| any(&self.of(called).names))
-                .then(|| ((*name).to_owned(), true))
-        })
-    }
-
-    /// What a function calls.
-    fn of(&mut self, function: Function) -> &Called {
-        let (table, memory) = (self.table, self.memory);
-        self.known.entry(function.entry).or_insert_with(|| {
-            let mut names = table.inlined_into(function, memory);
-            let mut functions = Vec::new();
-            let end = table.end(function).unwrap_or(function.entry);
-            let size = end.saturating_sub(function.entry).min(MAX_CODE);
-            let mut code = vec![0; usize::try_from(size).unwrap_or(0)];
-            if memory.read(function.entry, &mut code) {
-                for entry in called(&code, function.entry) {
-                    let Some(called) = table.find(entry) else {
-                        continue;
-                    };
-                    let name = table.name(called).unwrap_or_default();
-                    if !is_library(&name) && functions.len() < MAX_CALLED {
-                        functions.push(called);
-                    }
-                    names.push(name);
-                }
-            }
-            Called { names, functions }
-        })
-    }
-}
-
-/// Addresses that code calls.
-fn called(code: &[u8], address: u64) -> HashSet<u64> {
-    Decoder::with_ip(64, code, address, DecoderOptions::NONE)
-        .into_iter()
-        .filter(|instruction| instruction.flow_control() == FlowControl::Call)
-        .map(|instruction| instruction.near_branch_target())
-        .collect()
-}
-
-/// Whether a function is the standard library's, through which everybody waits.
-fn is_library(name: &str) -> bool {
-    ["runtime.", "sync.", "internal/", "syscall."]
-        .iter()
-        .any(|prefix| name.starts_with(prefix))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -296,7 +243,9 @@ mod tests {
             address,
             size: 1,
             is_embedded,
+            is_pointed_to: false,
             calls: &[],
+            inside: &[],
             waiters: HashSet::new(),
         };
         let wanted = [wanted(0x1040, true), wanted(0x1048, false)];
@@ -308,12 +257,5 @@ mod tests {
         let hits = hits(&stack, &wanted, &starts);
         // Four times for the lock itself, once for 0x1020; 0x1001 is no pointer and 0xfd8 is too far.
         assert_eq!(hits, HashMap::from([(0, 5), (1, 4)]));
-    }
-
-    #[test]
-    fn calls_of_code() {
-        // call +0x10; ret
-        let code = [0xe8, 0x10, 0, 0, 0, 0xc3];
-        assert_eq!(called(&code, 0x1000), HashSet::from([0x1015]));
     }
 }

@@ -1,4 +1,4 @@
-//! `/api/v1/processes`: processes that have locks which somebody waits or has waited for.
+//! `/api/v1/processes`: processes that have locks which somebody waits or has waited for, and those written in Go.
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
@@ -12,12 +12,47 @@ use super::{
 use crate::{
     model::{
         Kind,
-        watch::{Process, ProcessKey, View},
+        go::Goroutines,
+        watch::{self, Process, ProcessKey, View},
         workload::Workload,
     },
     proc::time::rfc3339,
     serve::{error::Error, router::App},
 };
+
+/// Goroutines of a process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Go {
+    /// The release that built it, e.g. `go1.22.10`.
+    pub version: String,
+    /// Why they cannot be counted; null when they can.
+    pub error: Option<String>,
+    /// Those that wait for a lock or the like now, by kind.
+    pub parked: BTreeMap<Kind, u64>,
+    /// Most that there ever were at once, a few of the runtime's own among them.
+    pub peak: u64,
+    /// What all of them do, as of some seconds ago; null until they are counted.
+    pub goroutines: Option<Goroutines>,
+}
+
+impl Go {
+    fn of(go: &watch::Go) -> Self {
+        let watch::Go {
+            version,
+            error,
+            parked,
+            peak,
+            all,
+        } = go.clone();
+        Self {
+            version,
+            error,
+            parked,
+            peak,
+            goroutines: all,
+        }
+    }
+}
 
 /// One process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,11 +65,13 @@ pub struct Entry {
     pub exe: Option<String>,
     /// Where it runs.
     pub workload: Workload,
-    /// Threads parked in a futex wait now, by kind.
+    /// Threads parked in a futex wait now, and goroutines that wait for a lock or the like, by kind.
     pub parked: BTreeMap<Kind, u64>,
+    /// Its goroutines; null unless it is written in Go.
+    pub go: Option<Go>,
     /// Locks that somebody waits or has waited for.
     pub locks: u64,
-    /// Threads that wait for them now: kinds that are held by somebody only.
+    /// Threads and goroutines that wait for them now: kinds that are held by somebody only.
     pub waiters: u64,
 }
 
@@ -75,10 +112,20 @@ fn page(view: Option<&View>, who: &Who, window: Window) -> Page<Entry> {
                 comm: process.comm.clone(),
                 exe: process.exe.clone(),
                 workload: Workload::clone(&process.workload),
-                parked: process.parked.clone(),
+                parked: parked(process),
+                go: process.go.as_deref().map(Go::of),
                 locks,
                 waiters,
             }
         },
     )
+}
+
+/// Threads and goroutines.
+fn parked(process: &Process) -> BTreeMap<Kind, u64> {
+    let mut parked = process.parked.clone();
+    for (kind, count) in process.go.iter().flat_map(|go| &go.parked) {
+        *parked.entry(*kind).or_default() += count;
+    }
+    parked
 }

@@ -1,13 +1,20 @@
 //! Who has series: process names where they run, as many as fit. A name whose processes are all gone keeps its place for
 //! a while, unless somebody alive needs it.
 
-use std::collections::{BTreeMap, HashMap};
-
-use super::{amounts::Amounts, label::Name};
-use crate::model::{
-    Kind,
-    watch::{Process, ProcessKey},
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
 };
+
+use super::{
+    amounts::Amounts,
+    label::{self, Name, bounded},
+    series::Group,
+};
+use crate::model::watch::{Process, ProcessKey};
+
+/// Words by which the goroutines of one owner are counted: Go 1.27 has 11 and 47. What comes from a program may be more.
+const MAX_WORDS: usize = 64;
 
 /// Place of those that are too many.
 pub const OTHER: u32 = 0;
@@ -30,14 +37,31 @@ pub struct Rest {
 pub struct Owner {
     /// Who.
     pub name: Name,
-    /// Parked threads now.
-    pub parked: BTreeMap<Kind, u64>,
+    /// Parked threads and goroutines now.
+    pub parked: BTreeMap<Group, u64>,
+    /// Goroutines now, by status and by wait reason in Go's own words.
+    pub goroutines: [BTreeMap<Arc<str>, u64>; 2],
     /// Locks without a series, by kind.
-    pub rest: BTreeMap<Kind, Rest>,
+    pub rest: BTreeMap<Group, Rest>,
     /// Locks with a series.
     pub shown: usize,
     /// When a process of this name was last there.
     seen: Now,
+}
+
+impl Owner {
+    /// Counts goroutines by words; what there is no room for is counted together.
+    fn count(&mut self, words: [&BTreeMap<String, u64>; 2]) {
+        for (known, words) in self.goroutines.iter_mut().zip(words) {
+            for (word, count) in words {
+                let mut label = bounded(word);
+                if known.len() >= MAX_WORDS && !known.contains_key(&label) {
+                    label = label::OTHER.into();
+                }
+                *known.entry(label).or_default() += count;
+            }
+        }
+    }
 }
 
 /// A tick and its monotonic time.
@@ -82,6 +106,7 @@ impl Owners {
     ) -> (HashMap<ProcessKey, u32>, Vec<(u32, Owner)>) {
         for owner in self.places.iter_mut().flatten() {
             owner.parked.clear();
+            owner.goroutines.iter_mut().for_each(BTreeMap::clear);
             for rest in owner.rest.values_mut() {
                 (rest.locks, rest.waiters, rest.oldest_since_ns) = (0, 0, None);
             }
@@ -121,8 +146,14 @@ impl Owners {
         places.insert(process.key, place);
         if let Some(owner) = self.get_mut(place) {
             owner.seen = now;
-            for (kind, threads) in &process.parked {
-                *owner.parked.entry(*kind).or_default() += threads;
+            let go = process.go.as_deref();
+            let goroutines = go.map(|go| &go.parked).into_iter().flatten();
+            let parked = process.parked.iter().map(|of| (false, of));
+            for (is_go, (&kind, count)) in parked.chain(goroutines.map(|of| (true, of))) {
+                *owner.parked.entry(Group { kind, is_go }).or_default() += count;
+            }
+            if let Some(all) = go.and_then(|go| go.all.as_ref()) {
+                owner.count([&all.by_status, &all.by_reason]);
             }
         }
     }
@@ -160,6 +191,7 @@ impl Owners {
         let owner = Owner {
             name: name.clone(),
             parked: BTreeMap::new(),
+            goroutines: Default::default(),
             rest: BTreeMap::new(),
             shown: 0,
             seen,

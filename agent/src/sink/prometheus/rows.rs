@@ -103,6 +103,7 @@ mod tests {
             waiters_peak: 0,
             oldest_since_ns: None,
             oldest_is_at_least: false,
+            seen_ns: None,
             holder: None,
             abandoned: false,
             counts: None,

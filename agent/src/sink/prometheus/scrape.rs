@@ -26,6 +26,7 @@ impl Totals {
         let mut families = Vec::new();
         self.locks(&mut families);
         self.parked(&mut families);
+        self.goroutines(&mut families);
         self.incidents(incidents, &mut families);
         self.programs(health, &mut families);
         self.losses(health, &mut families);
@@ -55,7 +56,7 @@ impl Totals {
         let shown = self.shown.iter().filter_map(|&place| {
             let series = self.series.get(place)?;
             let mut labels: Vec<_> = self.owners.get(series.owner())?.name.labels().collect();
-            labels.push(("kind", series.kind().as_str().into()));
+            labels.extend(series.group().labels());
             labels.push(("lock", Arc::clone(series.id())));
             labels.extend(series.site.clone().map(|site| ("site", site)));
             let amounts = series.shown.as_ref()?.amounts.as_deref();
@@ -67,9 +68,9 @@ impl Totals {
             ))
         });
         let rest = self.owners.iter().flat_map(|(_, owner)| {
-            owner.rest.iter().map(|(kind, rest)| {
+            owner.rest.iter().map(|(group, rest)| {
                 let mut labels: Vec<_> = owner.name.labels().collect();
-                labels.push(("kind", kind.as_str().into()));
+                labels.extend(group.labels());
                 labels.push(("lock", OTHER.into()));
                 let amounts = rest.amounts.as_deref();
                 (
@@ -127,17 +128,38 @@ impl Totals {
 
     fn parked(&self, families: &mut Vec<Family>) {
         let series = self.owners.iter().flat_map(|(_, owner)| {
-            owner.parked.iter().map(|(kind, threads)| {
-                let mut labels: Vec<_> = owner.name.labels().collect();
-                labels.push(("kind", kind.as_str().into()));
-                (Labels::from(labels), Value::Now(*threads))
+            owner.parked.iter().map(|(group, count)| {
+                let labels = owner.name.labels().chain(group.labels());
+                (labels.collect(), Value::Now(*count))
             })
         });
         families.push(labelled(
             "holdup_parked_threads",
-            "Threads asleep in a futex wait now, by what they wait for",
+            "Threads asleep in a futex wait now, and goroutines that wait for a lock or the like, by what they wait for",
             series,
         ));
+    }
+
+    fn goroutines(&self, families: &mut Vec<Family>) {
+        const BY: [(&str, &str, &str); 2] = [
+            ("holdup_goroutines", "Goroutines, by status", "status"),
+            (
+                "holdup_goroutines_waiting",
+                "Goroutines that wait, by reason in the words of Go",
+                "reason",
+            ),
+        ];
+        for (number, (name, help, label)) in BY.into_iter().enumerate() {
+            let series = self.owners.iter().flat_map(|(_, owner)| {
+                let counts = owner.goroutines.get(number).into_iter().flatten();
+                counts.map(|(word, count)| {
+                    let word = std::iter::once((label, Arc::clone(word)));
+                    let labels: Labels = owner.name.labels().chain(word).collect();
+                    (labels, Value::Now(*count))
+                })
+            });
+            families.push(labelled(name, help, series));
+        }
     }
 
     fn incidents(&self, incidents: &[Incident], families: &mut Vec<Family>) {

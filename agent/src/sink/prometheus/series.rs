@@ -8,16 +8,44 @@ use super::{
     owner::OTHER,
     rows::Row,
 };
-use crate::model::{Kind, watch::Lock};
+use crate::model::{
+    Kind,
+    watch::{GO, Lock},
+};
 
 /// See [`Series::score`].
 const HALF_LIFE_NS: f64 = 300e9;
+
+/// What is told apart also where locks are not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Group {
+    /// What is waited for.
+    pub kind: Kind,
+    /// Goroutines wait, not threads.
+    pub is_go: bool,
+}
+
+impl Group {
+    /// That of a lock.
+    pub fn of(lock: &Lock) -> Self {
+        Self {
+            kind: lock.kind,
+            is_go: lock.is_of_goroutines(),
+        }
+    }
+
+    /// Its labels.
+    pub fn labels(self) -> impl Iterator<Item = (&'static str, Arc<str>)> {
+        let runtime = self.is_go.then(|| ("runtime", GO.into()));
+        std::iter::once(("kind", self.kind.as_str().into())).chain(runtime)
+    }
+}
 
 /// What makes two locks one series.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     owner: u32,
-    kind: Kind,
+    group: Group,
     id: Arc<str>,
 }
 
@@ -57,8 +85,8 @@ impl Series {
         self.key.owner
     }
 
-    pub fn kind(&self) -> Kind {
-        self.key.kind
+    pub fn group(&self) -> Group {
+        self.key.group
     }
 
     /// The label.
@@ -68,12 +96,12 @@ impl Series {
 
     /// Whether it may be shown. What is called `other` must not be mistaken for the rest.
     pub fn may_be_shown(&self) -> bool {
-        self.key.kind.is_lock() && self.key.owner != OTHER && &*self.key.id != label::OTHER
+        self.key.group.kind.is_lock() && self.key.owner != OTHER && &*self.key.id != label::OTHER
     }
 
     fn is_of(&self, owner: u32, lock: &Lock) -> bool {
         self.key.owner == owner
-            && self.key.kind == lock.kind
+            && self.key.group == Group::of(lock)
             && (Arc::ptr_eq(&self.raw, &lock.id) || *self.raw == *lock.id)
     }
 
@@ -128,7 +156,7 @@ impl All {
         }
         let key = Key {
             owner,
-            kind: lock.kind,
+            group: Group::of(lock),
             id: bounded_arc(&lock.id),
         };
         if let Some(&place) = self.by_key.get(&key) {

@@ -59,6 +59,7 @@ fn view() -> View {
         waiters_peak: 1,
         oldest_since_ns: Some(1),
         oldest_is_at_least: false,
+        seen_ns: None,
         holder: None,
         abandoned: false,
         counts: Some(Box::new(counts)),
@@ -67,6 +68,7 @@ fn view() -> View {
         key,
         comm: "server".to_owned(),
         parked: BTreeMap::from([(Kind::Mutex, 1)]),
+        go: None,
         ..Process::default()
     };
     View {
@@ -118,6 +120,7 @@ fn incident() -> Incident {
         comm: "server".to_owned(),
         workload: Workload::default(),
         lock: None,
+        who: Default::default(),
         waiters: 1,
         waiters_peak: 1,
         oldest_wait_ns: None,

@@ -1,5 +1,6 @@
 //! Totals against a node that knows its own counts.
 
+mod goroutines;
 mod hostile;
 mod incidents;
 mod node;

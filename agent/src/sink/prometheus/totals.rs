@@ -253,7 +253,7 @@ impl Totals {
                 let Some(owner) = self.owners.get_mut(series.owner()) else {
                     continue;
                 };
-                let rest: &mut Rest = owner.rest.entry(series.kind()).or_default();
+                let rest: &mut Rest = owner.rest.entry(series.group()).or_default();
                 rest.locks += 1;
                 rest.waiters += row.waiters;
                 rest.oldest_since_ns = earliest(rest.oldest_since_ns, row.oldest_since_ns);

@@ -144,6 +144,7 @@ impl Worker {
             exe: described.exe,
             workload: Arc::new(workload),
             parked: std::collections::BTreeMap::new(),
+            go: None,
         }
     }
 

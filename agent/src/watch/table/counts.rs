@@ -48,6 +48,8 @@ pub fn of(lock: &abi::Lock) -> Counts {
         born_ns: _,
         histogram,
         ready_ns: _, // of a recording
+        row: _,      // likewise
+        inside: _,
     } = *lock;
     Counts {
         outcomes: Outcomes {

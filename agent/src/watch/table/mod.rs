@@ -24,7 +24,7 @@ use holdup_abi::lock::LockKey;
 pub use self::{
     ask::Question,
     message::{Answer, Held, Moment, Parked, Place, Tick},
-    row::{Identity, Name, NotCounted, Statistics},
+    row::{Identity, Name, NotCounted, Statistics, nameless},
     word::Words,
 };
 use self::{
@@ -81,7 +81,7 @@ impl Default for Table {
             unnamed: VecDeque::new(),
             withheld: VecDeque::new(),
             live: 0,
-            nameless: row::nameless(),
+            nameless: nameless(),
         }
     }
 }

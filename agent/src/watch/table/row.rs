@@ -97,6 +97,7 @@ impl Row {
             waiters_peak: 0,
             oldest_since_ns: None,
             oldest_is_at_least: false,
+            seen_ns: None,
             holder: None,
             abandoned: false,
             counts: None,

@@ -193,3 +193,29 @@ fn processes_that_wait_for_each_other() {
     );
     assert!(explained.deadlocks[0].across_processes);
 }
+
+/// Thread 1 holds lock 1 and waits for what thread 2 or somebody unknown will send; thread 2 waits for lock 1.
+#[test]
+fn who_may_be_set_free_by_others_is_in_no_deadlock() {
+    let thread = |id| Id::Thread(tid(id));
+    let mut world = World::default()
+        .thread(1, Activity::Blocked, "waits in select")
+        .lock(1, 1)
+        .held(1, 1)
+        .waits(2, 1)
+        .block(thread(1), thread(2), LinkKind::ProducedBy);
+    world.0.blocks[0].any = true;
+    assert_eq!(world.explain().deadlocks.len(), 1);
+    let explained = world.open(1).explain();
+    assert_eq!(explained.deadlocks, []);
+    let explanation = of(&explained, 1);
+    assert_eq!(
+        (explanation.ending, explanation.deadlock),
+        (Ending::Blocked, false)
+    );
+    assert_eq!((root_tid(explanation), explanation.chain.len()), (1, 1));
+    let [root] = &explained.root_blockers[..] else {
+        panic!("{:?}", explained.root_blockers);
+    };
+    assert_eq!((&root.root, root.waiters_total), (&explanation.root, 2));
+}

@@ -59,6 +59,7 @@ impl World {
             far: false,
             abandoned: false,
             looks: None,
+            goroutines: false,
         });
         self
     }
@@ -100,6 +101,11 @@ impl World {
             site: None,
             any: false,
         });
+        self
+    }
+
+    fn open(mut self, thread: u32) -> Self {
+        self.0.open.push(Id::Thread(tid(thread)));
         self
     }
 

@@ -67,6 +67,10 @@ layout! {
         gopc = "runtime.g gopc",
         startpc = "runtime.g startpc",
         waiting = "runtime.g waiting",
+        lockedm = "runtime.g lockedm",
+        timer = "runtime.g timer",
+        tracking_seq = "runtime.g trackingSeq",
+        tracking_stamp = "runtime.g trackingStamp|runtime.g runnableStamp",
     }
     m: M {
         procid = "runtime.m procid",
@@ -88,6 +92,16 @@ layout! {
         closed = "runtime.hchan closed",
         recvq = "runtime.hchan recvq first",
         sendq = "runtime.hchan sendq first",
+        timer = "runtime.hchan timer|=0",
+    }
+    timer: Timer {
+        when = "runtime.timer when",
+    }
+    mheap: Mheap {
+        arenas = "runtime.mheap arenas",
+        spans = "runtime.heapArena spans",
+        start = "runtime.mspan startAddr",
+        elem_size = "runtime.mspan elemsize",
     }
     poll_desc: PollDesc {
         fd = "runtime.pollDesc fd",

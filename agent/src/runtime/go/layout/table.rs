@@ -1,7 +1,8 @@
 //! Made by `cargo xtask go-layout` from programs that each of these releases built. Do not edit.
 
 use super::{
-    Func, G, Hchan, InlinedCall, Layout, M, Moduledata, NotifyList, PollDesc, SemaRoot, Sudog,
+    Func, G, Hchan, InlinedCall, Layout, M, Mheap, Moduledata, NotifyList, PollDesc, SemaRoot,
+    Sudog, Timer,
 };
 
 /// Rows by minor release, oldest first.
@@ -25,6 +26,10 @@ pub const TABLE: &[Layout] = &[
             gopc: 296,
             startpc: 312,
             waiting: 328,
+            lockedm: 232,
+            timer: 368,
+            tracking_seq: 189,
+            tracking_stamp: 192,
         },
         m: M {
             procid: 72,
@@ -46,6 +51,14 @@ pub const TABLE: &[Layout] = &[
             closed: 28,
             recvq: 56,
             sendq: 72,
+            timer: 0,
+        },
+        timer: Timer { when: 8 },
+        mheap: Mheap {
+            arenas: 65936,
+            spans: 2097152,
+            start: 24,
+            elem_size: 104,
         },
         poll_desc: PollDesc {
             fd: 8,
@@ -100,6 +113,10 @@ pub const TABLE: &[Layout] = &[
             gopc: 280,
             startpc: 296,
             waiting: 312,
+            lockedm: 208,
+            timer: 352,
+            tracking_seq: 188,
+            tracking_stamp: 192,
         },
         m: M {
             procid: 72,
@@ -121,6 +138,14 @@ pub const TABLE: &[Layout] = &[
             closed: 28,
             recvq: 56,
             sendq: 72,
+            timer: 0,
+        },
+        timer: Timer { when: 8 },
+        mheap: Mheap {
+            arenas: 65944,
+            spans: 1064960,
+            start: 24,
+            elem_size: 112,
         },
         poll_desc: PollDesc {
             fd: 8,
@@ -175,6 +200,10 @@ pub const TABLE: &[Layout] = &[
             gopc: 280,
             startpc: 296,
             waiting: 312,
+            lockedm: 208,
+            timer: 352,
+            tracking_seq: 191,
+            tracking_stamp: 192,
         },
         m: M {
             procid: 72,
@@ -196,6 +225,14 @@ pub const TABLE: &[Layout] = &[
             closed: 28,
             recvq: 56,
             sendq: 72,
+            timer: 0,
+        },
+        timer: Timer { when: 8 },
+        mheap: Mheap {
+            arenas: 66008,
+            spans: 0,
+            start: 24,
+            elem_size: 104,
         },
         poll_desc: PollDesc {
             fd: 8,
@@ -250,6 +287,10 @@ pub const TABLE: &[Layout] = &[
             gopc: 288,
             startpc: 304,
             waiting: 320,
+            lockedm: 216,
+            timer: 360,
+            tracking_seq: 199,
+            tracking_stamp: 200,
         },
         m: M {
             procid: 72,
@@ -271,6 +312,14 @@ pub const TABLE: &[Layout] = &[
             closed: 28,
             recvq: 64,
             sendq: 80,
+            timer: 32,
+        },
+        timer: Timer { when: 16 },
+        mheap: Mheap {
+            arenas: 66008,
+            spans: 0,
+            start: 24,
+            elem_size: 104,
         },
         poll_desc: PollDesc {
             fd: 8,
@@ -325,6 +374,10 @@ pub const TABLE: &[Layout] = &[
             gopc: 288,
             startpc: 304,
             waiting: 320,
+            lockedm: 216,
+            timer: 360,
+            tracking_seq: 199,
+            tracking_stamp: 200,
         },
         m: M {
             procid: 72,
@@ -346,6 +399,14 @@ pub const TABLE: &[Layout] = &[
             closed: 28,
             recvq: 64,
             sendq: 80,
+            timer: 32,
+        },
+        timer: Timer { when: 16 },
+        mheap: Mheap {
+            arenas: 66008,
+            spans: 0,
+            start: 24,
+            elem_size: 104,
         },
         poll_desc: PollDesc {
             fd: 8,
@@ -400,6 +461,10 @@ pub const TABLE: &[Layout] = &[
             gopc: 280,
             startpc: 296,
             waiting: 312,
+            lockedm: 208,
+            timer: 352,
+            tracking_seq: 191,
+            tracking_stamp: 192,
         },
         m: M {
             procid: 64,
@@ -421,6 +486,14 @@ pub const TABLE: &[Layout] = &[
             closed: 28,
             recvq: 64,
             sendq: 80,
+            timer: 32,
+        },
+        timer: Timer { when: 24 },
+        mheap: Mheap {
+            arenas: 66008,
+            spans: 0,
+            start: 24,
+            elem_size: 104,
         },
         poll_desc: PollDesc {
             fd: 8,
@@ -475,6 +548,10 @@ pub const TABLE: &[Layout] = &[
             gopc: 288,
             startpc: 304,
             waiting: 320,
+            lockedm: 208,
+            timer: 360,
+            tracking_seq: 191,
+            tracking_stamp: 192,
         },
         m: M {
             procid: 64,
@@ -496,6 +573,14 @@ pub const TABLE: &[Layout] = &[
             closed: 28,
             recvq: 64,
             sendq: 80,
+            timer: 32,
+        },
+        timer: Timer { when: 24 },
+        mheap: Mheap {
+            arenas: 66008,
+            spans: 0,
+            start: 24,
+            elem_size: 104,
         },
         poll_desc: PollDesc {
             fd: 8,
@@ -550,6 +635,10 @@ pub const TABLE: &[Layout] = &[
             gopc: 288,
             startpc: 304,
             waiting: 320,
+            lockedm: 208,
+            timer: 360,
+            tracking_seq: 191,
+            tracking_stamp: 192,
         },
         m: M {
             procid: 64,
@@ -571,6 +660,14 @@ pub const TABLE: &[Layout] = &[
             closed: 28,
             recvq: 64,
             sendq: 80,
+            timer: 32,
+        },
+        timer: Timer { when: 24 },
+        mheap: Mheap {
+            arenas: 66008,
+            spans: 0,
+            start: 24,
+            elem_size: 104,
         },
         poll_desc: PollDesc {
             fd: 8,

@@ -23,6 +23,7 @@ fn incident(number: u32) -> Incident {
         comm: format!("server-{number}"),
         workload: Workload::default(),
         lock: None,
+        who: Default::default(),
         waiters: 1,
         waiters_peak: 1,
         oldest_wait_ns: None,

@@ -161,6 +161,7 @@ impl Node {
                 waiters_peak: row.waiters,
                 oldest_since_ns: (row.waiters > 0).then_some(row.since_ns),
                 oldest_is_at_least: false,
+                seen_ns: None,
                 holder: None,
                 abandoned: false,
                 counts: (!self.census).then(|| Box::new(row.counts)),
