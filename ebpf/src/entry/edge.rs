@@ -4,6 +4,7 @@ use holdup_abi::entry::{EVENT_EDGE, Edge, EdgeKey, THREADS, Thread, in_set};
 
 use super::{
     event::{self, Told},
+    lock,
     place::{NONE, at, now_ns, valid},
 };
 use crate::{
@@ -60,6 +61,13 @@ fn count(thread: &mut Thread, key: &EdgeKey, held: u32, asked: u32, tid: u32) {
             None => lost(Counter::EntryEdgesFull),
         }
         return;
+    }
+    // Both are more than numbers from now on.
+    for slot in [key.held, key.asked] {
+        if let Some(lock) = lock::in_slot(slot) {
+            // SAFETY: a live array element.
+            let _ = unsafe { lock::first(lock, EVENT_EDGE) };
+        }
     }
     let regs = at(thread, asked).regs;
     event::send(

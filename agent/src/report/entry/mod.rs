@@ -71,7 +71,7 @@ pub fn build(
     }
     EntryReport {
         locks,
-        locks_left_out,
+        locks_left_out: locks_left_out + data.forgotten,
         potential_deadlocks: order.potential_deadlocks,
         order_check: order.check,
         order: order.edges,
