@@ -171,7 +171,9 @@ impl Uprobes {
     pub fn take_away(&mut self) {
         self.taken_away = true;
         self.stage = None;
-        for held in self.held.drain(..).filter_map(|held| held.upgrade()) {
+        // Those that came last first: ends were attached before beginnings, lest an end be missed.
+        let held = self.held.drain(..).rev();
+        for held in held.filter_map(|held| held.upgrade()) {
             links::let_go(&held);
         }
     }
