@@ -167,7 +167,7 @@ impl Recording {
         );
         let mut entry = None;
         if options.probes.entry {
-            let mut new = Entry::new(&mut plane, &options.probes)?;
+            let mut new = Entry::new(&mut plane, &options.probes, options.tell)?;
             pids.iter().for_each(|&pid| new.look(&mut plane, pid));
             let slots = object::entry_locks(capacity) as usize;
             entry = Some((new, Reclaim::new(plane.object(), slots)?));

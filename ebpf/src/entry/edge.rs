@@ -69,7 +69,8 @@ fn count(thread: &mut Thread, key: &EdgeKey, held: u32, asked: u32, tid: u32) {
             let _ = unsafe { lock::first(lock, EVENT_EDGE) };
         }
     }
-    let regs = at(thread, asked).regs;
+    // SAFETY: a field of a live map value, which `send` does not write.
+    let regs = unsafe { &*(&raw const at(thread, asked).regs) };
     event::send(
         thread,
         &Told {
@@ -80,7 +81,7 @@ fn count(thread: &mut Thread, key: &EdgeKey, held: u32, asked: u32, tid: u32) {
             now_ns: edge.first_ns,
             held_ns: 0,
             regs,
-            edge: *key,
+            edge: key,
         },
     );
 }
