@@ -233,7 +233,8 @@ fn a_process_that_is_killed() -> Result<()> {
         ("rwlock_read", 7, "main.(*hostCache).cacheMutexRLock"),
         ("rwlock_write", 3, "main.(*hostCache).cacheMutexLock"),
     ] {
-        let lock = capture.lock(pid, parked.mutex()?, kind)?;
+        let lock = capture.lock(pid, parked.mutex()?, kind);
+        let lock = lock.with_context(|| format!("{:#?}", capture.plan))?;
         ensure!(
             (lock.waits, lock.outcomes.interrupted, lock.waiters) == (waits, waits, 0),
             "{lock:?}"
