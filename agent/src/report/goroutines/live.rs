@@ -12,10 +12,11 @@ use super::frames;
 use crate::{
     ingest::decode::Stack,
     model::{Frame, RawFrame},
-    proc::memory::Process,
+    proc::memory::{Memory, Process},
     runtime::go::{
         Census, Program,
         ages::Ages,
+        binary::Binary,
         census::Options,
         operation::{self, Operation},
         pclntab::Named,
@@ -42,6 +43,7 @@ pub struct Live {
 pub struct Known {
     /// The program.
     pub program: Arc<Program>,
+    binary: Option<Binary>,
     /// Who waited when we came.
     ages: Ages,
     unwinder: Unwinder,
@@ -51,6 +53,7 @@ pub struct Known {
 impl Known {
     fn new(program: Arc<Program>) -> Self {
         Self {
+            binary: Binary::open(program.pid).ok(),
             program,
             ages: Ages::default(),
             unwinder: Unwinder::default(),
@@ -69,12 +72,17 @@ impl Known {
             return Arc::clone(names);
         }
         let table = &self.program.table;
-        let memory = Process {
+        let process = Process {
             pid: self.program.pid,
+        };
+        // The file is there when the process is gone.
+        let memory: &dyn Memory = match &self.binary {
+            Some(binary) => binary,
+            None => &process,
         };
         let frames = table
             .find(address)
-            .map(|function| table.frames(function, address, &memory));
+            .map(|function| table.frames(function, address, memory));
         let names: Arc<[Named]> = frames
             .into_iter()
             .flatten()

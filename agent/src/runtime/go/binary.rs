@@ -2,10 +2,13 @@
 
 use std::io;
 
-use crate::symbol::module::{
-    elf::{Elf, LOAD, Section, contents},
-    image::{Image, u32_at, u64_at},
-    open::open_regular,
+use crate::{
+    proc::memory::Memory,
+    symbol::module::{
+        elf::{Elf, LOAD, Section, contents},
+        image::{Image, u32_at, u64_at},
+        open::open_regular,
+    },
 };
 
 /// `EM_X86_64`.
@@ -106,6 +109,24 @@ impl Binary {
             Some(symbols(&bytes(table)?, &bytes(strings)?, self.bias, names))
         };
         read().unwrap_or([None; N])
+    }
+}
+
+/// What the file has at an address of the process, whether that lives or not.
+impl Memory for Binary {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> bool {
+        let address = address.wrapping_sub(self.bias);
+        let length = buffer.len() as u64;
+        let bytes = self.elf.segments.iter().find_map(|segment| {
+            let inside = address.checked_sub(segment.address)?;
+            let fits = segment.kind == LOAD && inside.checked_add(length)? <= segment.file_size;
+            let offset = segment.offset.checked_add(inside).filter(|_| fits)?;
+            self.image.read(offset, length, length)
+        });
+        bytes.is_some_and(|bytes| {
+            buffer.copy_from_slice(&bytes);
+            true
+        })
     }
 }
 

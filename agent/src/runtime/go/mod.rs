@@ -17,7 +17,7 @@
 
 pub mod ages;
 mod behind;
-mod binary;
+pub mod binary;
 mod calls;
 pub mod census;
 pub mod channel;
