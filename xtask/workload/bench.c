@@ -61,8 +61,9 @@ static void give(uint32_t *word) {
 void wait_for_token(uint32_t *word)
     __asm__("_ZN3std3sys4sync5mutex5futex5Mutex14lock_contended17h0123456789abcdefE");
 __attribute__((noinline)) void wait_for_token(uint32_t *word) {
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
-    __asm__ volatile("" ::: "memory");
+    while (__atomic_exchange_n(word, 0, __ATOMIC_ACQUIRE) == 0) {
+        syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+    }
 }
 
 static void *hand_over(void *argument) {
@@ -70,9 +71,7 @@ static void *hand_over(void *argument) {
     uint32_t *mine = &token[me->number], *other = &token[1 - me->number];
     pin_to_first_processor();
     for (;;) {
-        while (__atomic_exchange_n(mine, 0, __ATOMIC_ACQUIRE) == 0) {
-            wait_for_token(mine);
-        }
+        wait_for_token(mine);
         if (__atomic_load_n(&finished, __ATOMIC_RELAXED)) {
             break;
         }
