@@ -122,13 +122,9 @@ pub fn look(
             ..Options::default()
         };
         let ages = ages.remove(&space).unwrap_or_default();
-        let looked = program.and_then(|program| {
-            process(
-                space, program, options, ages, engine, measured, waits, &mut found,
-            )
-        });
-        match looked {
-            Ok(()) => {
+        match program.and_then(|program| Census::take(program, options)) {
+            Ok(census) => {
+                process(space, &census, ages, engine, measured, waits, &mut found);
                 gone.remove(&space);
             }
             Err(error) => found.go.push(unreadable(space.pid, &error)),
@@ -172,46 +168,43 @@ pub fn park(processes: &mut [Process], locks: &[Lock]) {
 
 fn process(
     space: Space,
-    program: Arc<Program>,
-    options: Options,
+    census: &Census,
     mut ages: Ages,
     engine: &mut Engine,
     measured: &mut Parked,
     waits: &mut dyn FnMut() -> goroutines::Waits,
     found: &mut Found,
-) -> Result<(), Error> {
-    let census = Census::take(program, options)?;
+) {
     if ages.is_empty() {
         // It joined later.
         ages = engine.live.meet(space, &census.program).take_ages();
     }
     let has_looked_before = !ages.is_empty();
-    ages.note(&census);
+    ages.note(census);
     if has_looked_before {
         std::thread::sleep(BETWEEN);
-        ages.confirm(&census);
+        ages.confirm(census);
     }
     // Not earlier: who has been in the same wait since before the census is in it still.
     measured.waits = waits();
-    ages.learn(&census, |goroutine| measured.since_ns(space, goroutine));
-    let ends = Ends::of_all(&census);
-    let mut awaited = Waits::of(&census);
+    ages.learn(census, |goroutine| measured.since_ns(space, goroutine));
+    let ends = Ends::of_all(census);
+    let mut awaited = Waits::of(census);
     let looked = Looked {
-        census: Some(&census),
+        census: Some(census),
         ages: &ages,
         measured,
         space,
     };
     let mut locks = locks::of(looked, &mut awaited, engine);
-    found.go.push(groups::of(&census, &awaited, &ages, &ends));
+    found.go.push(groups::of(census, &awaited, &ages, &ends));
     // Most waiters come first; of the others there is nothing to explain.
     let waited_for = locks.partition_point(|waited| !waited.waiters.is_empty());
     let waited_for = locks.get_mut(..waited_for).unwrap_or_default();
-    let chain = chain::find(&census, waited_for, &ages, &ends);
+    let chain = chain::find(census, waited_for, &ages, &ends);
     found.facts.append(chain.facts);
     found.threads.extend(chain.threads);
     found.add(locks);
-    Ok(())
 }
 
 /// What to say of a process that could not be read.
