@@ -29,7 +29,7 @@ use crate::{
     ingest::{
         census,
         clock::monotonic_ns,
-        entry::{self, EntryData},
+        entry::{self, EntryData, Reclaim},
         plane::{Plane, PlaneError},
     },
     model::{Capture, Snapshot, plan::PlanEntry, plan::Status},
@@ -132,8 +132,7 @@ pub struct Recording {
     slow: Option<Slow>,
     engine: Engine,
     /// Whose calls of lock functions are followed, if asked for.
-    entry: Option<Entry>,
-    capacity: Capacity,
+    entry: Option<(Entry, Reclaim)>,
     goroutines: Option<Goroutines>,
     overhead: Option<Overhead>,
     /// The kernel side adds processes to the set of targets.
@@ -168,9 +167,10 @@ impl Recording {
         );
         let mut entry = None;
         if options.probes.entry {
-            let mut new = Entry::new(&mut plane, &options.probes)?;
+            let mut new = Entry::new(&mut plane, &options.probes, options.tell)?;
             pids.iter().for_each(|&pid| new.look(&mut plane, pid));
-            entry = Some(new);
+            let slots = object::entry_locks(capacity) as usize;
+            entry = Some((new, Reclaim::new(plane.object(), slots)?));
         }
         let slow = Slow::start(features, options, &mut plane);
         let mut engine = Engine::sampling(config.sample_interval_ns);
@@ -206,7 +206,6 @@ impl Recording {
             engine,
             ageing,
             entry,
-            capacity,
             goroutines,
             overhead,
             targets_grow: config.follow_forks == 1,
@@ -221,7 +220,7 @@ impl Recording {
             plane, entry, slow, ..
         } = self;
         let library_path = std::env::var_os("LD_LIBRARY_PATH");
-        if let Some(entry) = entry {
+        if let Some((entry, _)) = entry {
             entry.expect(plane, pid, program, library_path.as_deref());
         }
         if let Some(slow) = slow {
@@ -234,14 +233,13 @@ impl Recording {
     /// # Errors
     /// A table cannot be read.
     pub fn entry_data(&mut self) -> Result<Option<EntryData>, PlaneError> {
-        if self.entry.is_none() {
-            return Ok(None);
-        }
         self.drain(LAST_TURN);
+        let Some((_, table)) = &self.entry else {
+            return Ok(None);
+        };
         let Engine { entry, symbols, .. } = &mut self.engine;
-        let slots = object::entry_locks(self.capacity) as usize;
         let mut unwind = |space, regs, memory: &Copied<'_>| symbols.unwind(space, regs, memory);
-        entry::read(self.plane.object(), slots, entry, &mut unwind).map(Some)
+        entry::read(self.plane.object(), table, entry, &mut unwind).map(Some)
     }
 
     /// Every probe with its fate, as of now.
@@ -322,7 +320,8 @@ impl Recording {
     /// Probes what the followed processes have loaded meanwhile, and processes that have joined them.
     fn follow(&mut self) -> io::Result<()> {
         let Self { plane, entry, .. } = self;
-        if let Some(entry) = entry {
+        if let Some((entry, reclaim)) = entry {
+            reclaim.look(plane).map_err(io::Error::other)?;
             let more = if self.targets_grow {
                 plane.targets().map_err(io::Error::other)?
             } else {

@@ -236,3 +236,21 @@ fn children_have_locks_of_their_own() {
     played.check();
     played.lost(&[]);
 }
+
+#[test]
+fn destroyed_locks_make_room() {
+    let _alone = alone();
+    // 24,000 locks, where there is room for 16,384.
+    let mut program = Program::start(&build("cc", COUNTS, &[]), &["churn"; 6]);
+    let mut watching = Watching::of(&program, Probes::default());
+    for _ in 0..6 {
+        watching.until_locks(12_288);
+        watching.play(&mut program);
+    }
+    let played = watching.finish();
+    played.lost(&[]);
+    assert!(played.data.forgotten > 0);
+    let all = played.data.locks.values();
+    let once = all.filter(|lock| lock.acquisitions == 1 && lock.flags & DESTROYED != 0);
+    assert_eq!(once.count() as u64 + played.data.forgotten, 24_000);
+}

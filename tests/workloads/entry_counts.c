@@ -454,12 +454,24 @@ static void first(void) {
     printf("lock first %p acquisitions=10 holds=10 releases=10 unmatched=0\n", (void *)&first_lock);
 }
 
+// Many locks, of which each is made, taken and destroyed.
+static void churn(void) {
+    for (int i = 0; i < 4000; i++) {
+        pthread_mutex_t lock;
+        pthread_mutex_init(&lock, NULL);
+        pthread_mutex_lock(&lock);
+        pthread_mutex_unlock(&lock);
+        pthread_mutex_destroy(&lock);
+    }
+}
+
 static const struct scene scenes[] = {
     {"million", million}, {"tries", tries},         {"timed", timed},     {"recursive", recursive}, {"rwlock", rwlock},
     {"spin", spin},       {"condvar", condvar},     {"semaphore", semaphore}, {"barrier", barrier}, {"c11", c11},
     {"reuse", reuse},     {"hold", hold},           {"many", many},       {"load", load},
     {"plugin", plugin},   {"keep", keep},           {"family", family},
-    {"child", child},     {"first", first},         {NULL, NULL},
+    {"child", child},     {"first", first},         {"churn", churn},
+    {NULL, NULL},
 };
 
 int main(int count, char **arguments) {

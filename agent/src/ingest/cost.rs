@@ -67,6 +67,26 @@ const WHEN_FULL: &[(&str, &str)] = &[
         "samples are dropped, counts stay exact: ring_full",
     ),
     ("TARGETS", "further processes are not watched: targets_full"),
+    (
+        "ENTRY_SLOTS",
+        "calls for further locks are not accounted: entry_locks_full",
+    ),
+    (
+        "ENTRY_LOCKS",
+        "calls for further locks are not accounted: entry_locks_full",
+    ),
+    (
+        "ENTRY_FREE",
+        "calls for further locks are not accounted: entry_locks_full",
+    ),
+    (
+        "ENTRY_THREADS",
+        "calls of further threads are not accounted: entry_threads_full",
+    ),
+    (
+        "ENTRY_EDGES",
+        "further pairs of locks are not noted: entry_edges_full",
+    ),
 ];
 
 /// Lists the maps of a loaded object, largest first. The kernel tells memory in `fdinfo` (all versions).

@@ -340,11 +340,23 @@ impl Plane {
     /// # Errors
     /// The map cannot be used.
     pub fn free(&mut self, slots: &[u32]) -> Result<(), PlaneError> {
-        let mut queue = self.map_mut::<Queue<&mut MapData, u32>>("FREE_SLOTS")?;
+        self.give_back("FREE_SLOTS", slots)
+    }
+
+    /// The same for slots of locks whose calls are followed.
+    ///
+    /// # Errors
+    /// The map cannot be used.
+    pub fn free_entry(&mut self, slots: &[u32]) -> Result<(), PlaneError> {
+        self.give_back("ENTRY_FREE", slots)
+    }
+
+    fn give_back(&mut self, name: &'static str, slots: &[u32]) -> Result<(), PlaneError> {
+        let mut queue = self.map_mut::<Queue<&mut MapData, u32>>(name)?;
         slots
             .iter()
             .try_for_each(|slot| queue.push(slot, 0))
-            .map_err(map_error("FREE_SLOTS"))
+            .map_err(map_error(name))
     }
 
     /// These threads, waiting or not, as far as the kernel side has them on record.

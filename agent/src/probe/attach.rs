@@ -329,7 +329,7 @@ fn required(what: &'static str, error: &ProgramError) -> AttachError {
 }
 
 /// The innermost cause in a few words: a verifier's log belongs into a bug report, not into a table.
-fn describe(error: &ProgramError) -> String {
+pub(super) fn describe(error: &ProgramError) -> String {
     if let ProgramError::LoadError {
         io_error,
         verifier_log,

@@ -207,13 +207,26 @@ impl Watching {
         let started = Instant::now();
         while !self.recording.plan().iter().any(is_there) {
             assert!(started.elapsed() < PATIENCE, "{:#?}", self.recording.plan());
-            let Self {
-                recording, runtime, ..
-            } = self;
-            // One tick of the recording comes at once.
-            let wait = async { recording.run(tokio::time::sleep(PAUSE), |_| {}).await };
-            runtime.block_on(wait).unwrap();
+            self.pause();
         }
+    }
+
+    /// Goes on until no more than so many locks are known.
+    pub fn until_locks(&mut self, most: usize) {
+        let started = Instant::now();
+        while self.recording.entry_data().unwrap().unwrap().locks.len() > most {
+            assert!(started.elapsed() < PATIENCE);
+            self.pause();
+        }
+    }
+
+    /// Goes on for a moment; one tick of the recording comes at once.
+    fn pause(&mut self) {
+        let Self {
+            recording, runtime, ..
+        } = self;
+        let wait = async { recording.run(tokio::time::sleep(PAUSE), |_| {}).await };
+        runtime.block_on(wait).unwrap();
     }
 
     /// What the program has told so far.

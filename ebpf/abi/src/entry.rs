@@ -106,7 +106,7 @@ pub struct Lock {
     pub hold_max_ns: u64,
     /// Holds from this length on are worth an [`Event`], in nanoseconds.
     pub report_hold_ns: u64,
-    /// Bit `1 << EVENT_*`: such a mistake with this lock was told. The agent is told once.
+    /// Bit `1 << EVENT_*`: such a mistake with this lock was told, or a pair that it is one of. The agent is told once.
     pub told: u32,
     /// 0.
     pub padding: u32,

@@ -4,6 +4,7 @@ use holdup_abi::entry::{EVENT_EDGE, Edge, EdgeKey, THREADS, Thread, in_set};
 
 use super::{
     event::{self, Told},
+    lock,
     place::{NONE, at, now_ns, valid},
 };
 use crate::{
@@ -61,7 +62,15 @@ fn count(thread: &mut Thread, key: &EdgeKey, held: u32, asked: u32, tid: u32) {
         }
         return;
     }
-    let regs = at(thread, asked).regs;
+    // Both are more than numbers from now on.
+    for slot in [key.held, key.asked] {
+        if let Some(lock) = lock::in_slot(slot) {
+            // SAFETY: a live array element.
+            let _ = unsafe { lock::first(lock, EVENT_EDGE) };
+        }
+    }
+    // SAFETY: a field of a live map value, which `send` does not write.
+    let regs = unsafe { &*(&raw const at(thread, asked).regs) };
     event::send(
         thread,
         &Told {
@@ -72,7 +81,7 @@ fn count(thread: &mut Thread, key: &EdgeKey, held: u32, asked: u32, tid: u32) {
             now_ns: edge.first_ns,
             held_ns: 0,
             regs,
-            edge: *key,
+            edge: key,
         },
     );
 }

@@ -19,15 +19,15 @@ use crate::{
 
 const PAGE: u64 = 4096;
 /// No registers.
-pub const NOWHERE: Regs = Regs {
+pub static NOWHERE: Regs = Regs {
     pc: 0,
     sp: 0,
     fp: 0,
     lr: 0,
 };
 
-/// What is told.
-pub struct Told {
+/// What is told. By reference where it can be: all programs' stacks together are 512 bytes deep.
+pub struct Told<'a> {
     /// `EVENT_*`.
     pub what: u32,
     /// Place of the lock that is held, or [`NONE`].
@@ -38,23 +38,23 @@ pub struct Told {
     pub now_ns: u64,
     pub held_ns: u64,
     /// Where; a stack pointer of 0: nowhere.
-    pub regs: Regs,
-    pub edge: EdgeKey,
+    pub regs: &'a Regs,
+    pub edge: &'a EdgeKey,
 }
 
-impl Told {
-    /// No edge.
-    pub const NO_EDGE: EdgeKey = EdgeKey {
-        held: 0,
-        asked: 0,
-        held_mode: 0,
-        asked_mode: 0,
-        set: 0,
-    };
+/// No edge.
+pub static NO_EDGE: EdgeKey = EdgeKey {
+    held: 0,
+    asked: 0,
+    held_mode: 0,
+    asked_mode: 0,
+    set: 0,
+};
 
+impl<'a> Told<'a> {
     /// Something that `call` does.
     #[inline(always)]
-    pub fn of(what: u32, call: &Call) -> Self {
+    pub fn of(what: u32, call: &'a Call) -> Self {
         Self {
             what,
             held: NONE,
@@ -62,15 +62,15 @@ impl Told {
             tid: call.tid,
             now_ns: call.now_ns,
             held_ns: 0,
-            regs: call.regs,
-            edge: Self::NO_EDGE,
+            regs: &call.regs,
+            edge: &NO_EDGE,
         }
     }
 }
 
 /// Sends it. Straight into the ring: another program may run on this processor before we are done.
 #[inline(never)]
-pub fn send(thread: &mut Thread, told: &Told) {
+pub fn send(thread: &mut Thread, told: &Told<'_>) {
     // SAFETY: the map is a ring buffer; the result is checked.
     let event = unsafe {
         bpf_ringbuf_reserve(
@@ -94,7 +94,7 @@ pub fn send(thread: &mut Thread, told: &Told) {
 /// # Safety
 /// `event` is valid for writes.
 #[inline(always)]
-unsafe fn fill(event: *mut Event, thread: &mut Thread, told: &Told) {
+unsafe fn fill(event: *mut Event, thread: &mut Thread, told: &Told<'_>) {
     // SAFETY: the caller's promise; lengths are those of the destinations, and the helpers check the sources.
     unsafe {
         (*event).kind = EVENT;
@@ -105,8 +105,13 @@ unsafe fn fill(event: *mut Event, thread: &mut Thread, told: &Told) {
         (*event).other = told.other;
         (*event).at_ns = told.now_ns;
         (*event).held_ns = told.held_ns;
-        (*event).edge = told.edge;
-        set_regs(&raw mut (*event).regs, &told.regs);
+        let edge = &raw mut (*event).edge;
+        (*edge).held = told.edge.held;
+        (*edge).asked = told.edge.asked;
+        (*edge).held_mode = told.edge.held_mode;
+        (*edge).asked_mode = told.edge.asked_mode;
+        (*edge).set = told.edge.set;
+        set_regs(&raw mut (*event).regs, told.regs);
         bpf_get_current_comm((&raw mut (*event).comm).cast(), 16);
         (*event).held = NO_SLOT;
         (*event).held_bytes = 0;

@@ -80,8 +80,8 @@ fn gone(thread: &mut Thread, tid: u32, alone: bool) {
                     tid,
                     now_ns,
                     held_ns,
-                    regs: event::NOWHERE,
-                    edge: Told::NO_EDGE,
+                    regs: &event::NOWHERE,
+                    edge: &event::NO_EDGE,
                 },
             );
         }

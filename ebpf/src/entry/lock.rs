@@ -12,6 +12,9 @@ use crate::{
     thread::NOEXIST,
 };
 
+/// The first hold of a lock is told from this length on: some programs make, take once and destroy many.
+const WORTH_TELLING_NS: u64 = 1_000_000;
+
 #[inline(always)]
 fn key(thread: &Thread, address: u64) -> LockKey {
     LockKey {
@@ -129,7 +132,8 @@ pub unsafe fn held(lock: *mut Lock, duration_ns: u64) -> bool {
             (*lock).hold_max_ns = duration_ns;
         }
         count((&raw mut (*lock).hold_histogram).cast(), duration_ns);
-        let told = duration_ns >= (*lock).report_hold_ns;
+        let short = duration_ns < WORTH_TELLING_NS && (*lock).releases <= 1;
+        let told = !short && duration_ns >= (*lock).report_hold_ns;
         if told {
             (*lock).report_hold_ns = duration_ns.saturating_mul(2);
         }

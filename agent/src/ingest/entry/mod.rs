@@ -2,6 +2,7 @@
 
 mod gather;
 mod read;
+mod reclaim;
 
 use std::{collections::BTreeMap, rc::Rc};
 
@@ -10,6 +11,7 @@ use holdup_abi::entry::{Lock, MODE_AFTER_WAIT, MODE_READ, MODE_TIMED, MODE_TRY};
 pub use self::{
     gather::{Gather, Unwind, decode},
     read::read,
+    reclaim::Reclaim,
 };
 use crate::{model::RawFrame, symbol::Space};
 
@@ -20,6 +22,8 @@ pub type Stack = Rc<[RawFrame]>;
 /// Everything at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct EntryData {
+    /// Destroyed locks that were given up to make room: nobody had waited for them, no other lock was held with them.
+    pub forgotten: u64,
     /// Locks by slot.
     pub locks: BTreeMap<u32, Lock>,
     /// Pairs of locks, each with the set of locks that were held. The same pair comes several times when it was met with

@@ -4,33 +4,30 @@ use std::{collections::BTreeMap, io};
 
 use aya::{
     Ebpf, Pod,
-    maps::{HashMap, Map, MapData},
+    maps::{HashMap, MapData},
 };
 use holdup_abi::entry::{
     ASKED, Edge as Count, EdgeKey, FREE, HELD, KIND_CONDVAR, Lock, Thread, in_set,
 };
 
 use super::{
-    Edge, EntryData, Held, Mistake, Mode, Now, What,
+    Edge, EntryData, Held, LongHold, Mistake, Mode, Now, Reclaim, What,
     gather::{Gather, Unwind, unwound},
 };
-use crate::{
-    ingest::{mapped::Mapped, plane::PlaneError},
-    symbol::Space,
-};
+use crate::{ingest::plane::PlaneError, symbol::Space};
 
-/// Everything, with what was told before. `slots` is the number of locks that there is room for.
+/// Everything, with what was told before.
 ///
 /// # Errors
 /// A table cannot be read.
 pub fn read(
     ebpf: &Ebpf,
-    slots: usize,
+    table: &Reclaim,
     gather: &Gather,
     unwind: Unwind<'_>,
 ) -> Result<EntryData, PlaneError> {
     let threads: Vec<(u32, Thread)> = entries(ebpf, "ENTRY_THREADS")?;
-    let locks = locks(ebpf, slots)?;
+    let locks: BTreeMap<u32, Lock> = table.locks().into_iter().collect();
     let now: Vec<Now> = threads
         .iter()
         .flat_map(|(tid, thread)| now(*tid, thread, &locks, unwind))
@@ -42,7 +39,13 @@ pub fn read(
             .filter_map(|now| lost_wakeup(now, &locks, gather)),
     );
     mistakes.sort_by_key(|mistake| mistake.at_ns);
-    let mut long_holds: Vec<_> = gather.long_holds.values().cloned().collect();
+    // The slot may be another lock's by now.
+    let is_its = |hold: &&LongHold| {
+        let lock = locks.get(&hold.slot);
+        lock.is_some_and(|lock| hold.at_ns >= lock.born_ns)
+    };
+    let long_holds = gather.long_holds.values().filter(is_its);
+    let mut long_holds: Vec<_> = long_holds.cloned().collect();
     long_holds.sort_by_key(|hold| hold.slot);
     let mut edges: Vec<_> = edges
         .iter()
@@ -50,6 +53,7 @@ pub fn read(
         .collect();
     edges.sort_by_key(|edge| (edge.held, edge.asked, edge.first_ns));
     Ok(EntryData {
+        forgotten: table.forgotten(),
         locks,
         edges,
         long_holds,
@@ -57,19 +61,6 @@ pub fn read(
         mistakes,
         dropped: gather.dropped,
     })
-}
-
-fn locks(ebpf: &Ebpf, slots: usize) -> Result<BTreeMap<u32, Lock>, PlaneError> {
-    let name = "ENTRY_LOCKS";
-    let failed = |source| PlaneError::Map { name, source };
-    let Some(Map::Array(data)) = ebpf.map(name) else {
-        return Err(failed(io::ErrorKind::NotFound.into()));
-    };
-    let table = Mapped::<Lock>::new(data.fd(), slots).map_err(failed)?;
-    Ok(table
-        .iter()
-        .filter(|(_, lock)| lock.key.address != 0)
-        .collect())
 }
 
 fn edge(key: &EdgeKey, count: &Count, gather: &Gather) -> Edge {

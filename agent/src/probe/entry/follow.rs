@@ -12,6 +12,7 @@ use crate::{
     ingest::plane::{Plane, PlaneError},
     model::plan::{PlanEntry, Status},
     probe::{
+        attach,
         table::ENTRY_RAW,
         uprobe::{AttachError, Links, asked::Probes, find::Binary},
     },
@@ -28,6 +29,8 @@ const MAX_ROWS: usize = 64;
 #[derive(Debug)]
 pub struct Entry {
     names: Names,
+    /// Tells the user what cannot wait for the report.
+    say: fn(&str),
     processes: HashMap<u32, Process>,
     rows: usize,
 }
@@ -49,10 +52,11 @@ impl Entry {
     ///
     /// # Errors
     /// The kernel does not tell when threads end.
-    pub fn new(plane: &mut Plane, probes: &Probes) -> Result<Self, PlaneError> {
+    pub fn new(plane: &mut Plane, probes: &Probes, say: fn(&str)) -> Result<Self, PlaneError> {
         plane.add(ENTRY_RAW)?;
         Ok(Self {
             names: Names::new(probes),
+            say,
             processes: HashMap::new(),
             rows: 0,
         })
@@ -125,16 +129,19 @@ impl Entry {
         if sites.calls.is_empty() {
             return;
         }
-        match attach(plane, pid, &sites) {
+        match attach_sites(plane, pid, &sites) {
             Ok((links, text)) => {
                 self.processes.entry(pid).or_default().links.extend(links);
                 self.tell(plane, binary, pid, Status::Attached, text);
             }
+            // That was told when it was done.
+            Err(AttachError::TakenAway) => {}
             Err(error) => {
-                let text = match std::error::Error::source(&error) {
-                    Some(source) => format!("{error}: {source}"),
-                    None => error.to_string(),
-                };
+                let text = describe(&error);
+                (self.say)(&format!(
+                    "no lock function of {} is probed: {text}",
+                    binary.name
+                ));
                 self.tell(plane, binary, pid, Status::Unavailable, text);
             }
         }
@@ -159,8 +166,23 @@ impl Entry {
     }
 }
 
+/// In a few words: a verifier's log belongs into a bug report.
+fn describe(error: &AttachError) -> String {
+    match error {
+        AttachError::Load { program, source } => {
+            format!("{program} is {}", attach::describe(source))
+        }
+        AttachError::Refused { source, .. } => format!("{error}: {source}"),
+        error => error.to_string(),
+    }
+}
+
 /// Returns first: a call whose return is not caught would be one that never ends.
-fn attach(plane: &mut Plane, pid: u32, sites: &Sites) -> Result<(Vec<Links>, String), AttachError> {
+fn attach_sites(
+    plane: &mut Plane,
+    pid: u32,
+    sites: &Sites,
+) -> Result<(Vec<Links>, String), AttachError> {
     let mut links = Vec::new();
     if !sites.returns.is_empty() {
         links.push(plane.probe("entry_return", &sites.returns, Some(pid))?);

@@ -158,8 +158,12 @@ pub const FUNCTIONS: &[Row] = &[
     row("fork", FORK, 0, 0, RESULT_NONE),
 ];
 
-/// Functions that every program with glibc in it has, one of them at least.
-const GLIBC: &[&str] = &["gnu_get_libc_version", "__libc_fatal"];
+/// Functions that every file with glibc in it has, one of them at least; the last one is in its libpthread (before 2.34).
+const GLIBC: &[&str] = &[
+    "gnu_get_libc_version",
+    "__libc_fatal",
+    "__pthread_register_cancel",
+];
 
 /// Names to look for.
 #[derive(Clone, Debug)]
