@@ -58,7 +58,7 @@ impl Version {
 
     /// The experiments that it was built with (`X:` in its version) and that may have moved what we read.
     pub fn experiments(&self) -> impl Iterator<Item = &str> {
-        let (_, names) = self.text.split_once(" X:").unwrap_or_default();
+        let (_, names) = self.text.split_once("X:").unwrap_or_default();
         let names = names.split([',', ' ']).filter(|name| !name.is_empty());
         names.filter(|name| !HARMLESS.contains(name))
     }
@@ -153,7 +153,7 @@ mod tests {
             ("go1.27.3", &[][..]),
             ("go1.24.1 X:boringcrypto", &[]),
             (
-                "go1.27.3 X:nogreenteagc,staticlockranking",
+                "go1.27.3-X:nogreenteagc,staticlockranking",
                 &["staticlockranking"],
             ),
             ("go1.30 X:new,other foo", &["new", "other", "foo"]),
