@@ -47,6 +47,7 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("promtool", "prometheus"),
     ("prometheus", "prometheus"),
     ("systemd-analyze", "systemd"),
+    ("javac", "openjdk-17-jdk-headless"),
     ("xz", "xz-utils"),
 ];
 

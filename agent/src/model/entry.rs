@@ -291,7 +291,8 @@ pub struct OrderEdge {
     pub more_threads: bool,
     /// Locks that were held besides, each time: a circle whose edges share one is harmless.
     pub gates: Vec<OrderLock>,
-    /// Where `held` was taken, innermost first; empty when the stack could not be read.
+    /// Where `held` was taken, innermost first; empty when the stack could not be read, and beyond the first 500 edges of
+    /// the graph.
     pub held_frames: Vec<Frame>,
     /// Where `acquired` was taken.
     pub acquired_frames: Vec<Frame>,
@@ -321,18 +322,18 @@ pub struct PotentialDeadlock {
     pub text: String,
 }
 
-/// What became of the circles that are not reported.
+/// What became of the circles that are not reported, and what the graph is like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderCheck {
     /// Locks in the graph.
     pub locks: u64,
     /// Edges in the graph.
     pub edges: u64,
-    /// Circles that cannot close since all their edges are made under one more lock.
+    /// Pairs of locks in both orders that are harmless, since one more lock is held each time.
     pub gated: u64,
-    /// Circles that cannot close since one thread made two of their edges, and no other one did.
+    /// Such pairs that are harmless, since one thread alone takes them in both orders.
     pub one_thread: u64,
-    /// Circles that cannot close since a reader would only wait for readers.
+    /// Such pairs that are harmless, since readers would wait for readers.
     pub readers: u64,
     /// Edges that were not looked at, since it is not known what else was held: their records were lost.
     pub unjudged: u64,

@@ -45,6 +45,29 @@ fn held<'a>(graph: &Graph, edge: &'a Variant) -> impl Iterator<Item = Held> + us
     edge.gates.iter().copied().chain(from)
 }
 
+/// Whether one lock is held, for itself alone, at every edge within a tangle: no two threads ever meet there, so that there is
+/// nothing to search. Programs with one big lock are like that.
+#[must_use]
+pub fn has_common_gate(graph: &Graph, tangle: &[usize]) -> bool {
+    let component = |lock: &usize| graph.component.get(*lock);
+    let inside = tangle.iter().flat_map(|lock| {
+        let next = graph.next.get(*lock).into_iter().flatten();
+        next.filter(move |(to, _)| component(to) == component(lock))
+    });
+    let mut edges = inside
+        .flat_map(|(_, variants)| variants)
+        .filter_map(|&index| graph.variants.get(index));
+    let Some(first) = edges.next() else {
+        return false;
+    };
+    let mut common: Vec<Held> = first.gates.clone();
+    common.retain(|gate| gate.mode == Mode::Exclusive);
+    edges.all(|edge| {
+        common.retain(|gate| edge.gates.contains(gate));
+        !common.is_empty()
+    }) && !common.is_empty()
+}
+
 /// Whether each can have a thread of its own: a system of distinct representatives (P. Hall, 1935), found by augmenting
 /// paths. Threads that are not known by their ids are as many as it takes.
 #[must_use]

@@ -54,6 +54,7 @@ pub fn search(graph: &Graph, limits: &Limits) -> Found {
     };
     search.pairs();
     let mut tangles: Vec<&[usize]> = graph.tangles.iter().map(Vec::as_slice).collect();
+    tangles.retain(|tangle| !check::has_common_gate(graph, tangle));
     for length in 3..=limits.length {
         tangles.retain(|tangle| tangle.len() >= length);
         tangles.retain(|tangle| {

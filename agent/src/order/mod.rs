@@ -60,7 +60,7 @@ impl Default for Limits {
         Self {
             length: 64,
             cycles: 256,
-            steps: 100_000,
+            steps: 500_000,
             time: Duration::from_secs(1),
         }
     }

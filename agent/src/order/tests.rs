@@ -113,6 +113,26 @@ fn a_gate_lock_keeps_threads_apart_unless_one_comes_without_it() {
     assert_eq!(circles(&input(once_without)), [[1, 2]]);
 }
 
+/// One big lock: there are more ways around than anybody could follow, and no need to.
+#[test]
+fn a_tangle_behind_one_gate_is_not_searched() {
+    let tangle = (0..300_u64).flat_map(|a| (1..9).map(move |by| (a, (a + by * by) % 300)));
+    let gated = |(a, b): (u64, u64)| under(999, edge(a as u32, a, b));
+    let mut edges: Vec<Edge> = tangle.map(gated).collect();
+    assert_eq!(find(&input(edges.clone())).unsearched, 0);
+    // A circle that leaves the gate aside is found all the same.
+    edges.extend([edge(301, 0, 1), edge(302, 1, 2), edge(303, 2, 0)]);
+    assert_eq!(circles(&input(edges)), [[0, 1, 2]]);
+}
+
+/// As many pairs as the kernel side has room for, in a hierarchy.
+#[test]
+fn a_large_hierarchy_is_searched_to_the_end() {
+    let below = |a: u64| (1..5).map(move |by| edge((a % 64) as u32, a, a + by * by));
+    let found = find(&input((0..20_000).flat_map(below).collect()));
+    assert_eq!(found, Found::default());
+}
+
 #[test]
 fn readers_of_a_gate_are_not_kept_apart() {
     let gate = |mode, edge| Edge {

@@ -45,6 +45,15 @@ pub fn location(frame: &Frame) -> String {
     }
 }
 
+/// A frame in one word: `file.c:12`, else its function, else `module+0x10`.
+#[must_use]
+pub fn word(frame: &Frame) -> String {
+    match frame.file {
+        Some(_) => location(frame),
+        None => function(frame),
+    }
+}
+
 /// Last part of a path; the whole of one that ends in a slash.
 #[must_use]
 pub fn base(path: &str) -> &str {
@@ -69,10 +78,12 @@ mod tests {
         assert_eq!(location(&frame), "");
         frame.function = Some("foo".to_owned());
         assert_eq!(function(&frame), "foo");
+        assert_eq!(word(&frame), "foo");
         assert_eq!(location(&frame), "libfoo.so+0x1234");
         frame.file = Some("/src/foo.c".to_owned());
         frame.line = Some(3);
         assert_eq!(location(&frame), "foo.c:3");
+        assert_eq!(word(&frame), "foo.c:3");
         assert_eq!(function(&Frame::default()), "0x0");
     }
 

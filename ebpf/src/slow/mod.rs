@@ -120,7 +120,25 @@ fn is_within(note: &Note, stack: u64) -> bool {
     if note.return_address == 0 {
         return stack < note.stack;
     }
-    stack <= note.stack && read_word(note.stack) == Some(note.return_address)
+    stack <= note.stack
+        && read_word(note.stack).is_some_and(|now| now == note.return_address || is_trampoline(now))
+}
+
+/// Whether the kernel has put this return address there since, because somebody wants to know when the function returns:
+/// anybody, for that matter, in any process (`prepare_uretprobe` in kernel/events/uprobes.c). It is that of a page of the
+/// kernel's own, which cannot be read before the process has run it.
+#[inline(always)]
+fn is_trampoline(return_address: u64) -> bool {
+    /// `int3`, to which no function returns.
+    const TRAP: u64 = 0xcc;
+    /// `push %rax; push %rcx; push %r11; mov $335, %rax` (Linux 6.11, arch/x86/kernel/uprobes.c).
+    const CALL: u64 = 0x4fc0_c748_5341_5150;
+    const PAGE: u64 = 1 << 12;
+    const LOWEST: u64 = 1 << 16;
+    const HIGHEST: u64 = 1 << 47;
+    return_address & (PAGE - 1) == 0
+        && (LOWEST..HIGHEST).contains(&return_address)
+        && read_word(return_address).is_none_or(|code| code & 0xff == TRAP || code == CALL)
 }
 
 #[inline(always)]

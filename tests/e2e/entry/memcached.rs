@@ -73,6 +73,31 @@ fn client(socket: &Path, number: usize) -> Result<()> {
     Ok(())
 }
 
+/// Waits until the thread that keeps the lists has been through them some more.
+fn await_juggles(to: &mut UnixStream, from: &mut BufReader<UnixStream>) -> Result<()> {
+    const JUGGLES: u64 = 100;
+    let mut juggles = || -> Result<u64> {
+        to.write_all(b"stats\r\n")?;
+        let mut found = None;
+        loop {
+            let mut line = String::new();
+            from.read_line(&mut line)?;
+            if let Some(count) = line.strip_prefix("STAT lru_maintainer_juggles ") {
+                found = Some(count.trim_end().parse()?);
+            }
+            if line == "END\r\n" {
+                return found.context("memcached does not count juggles");
+            }
+        }
+    };
+    let (started, before) = (Instant::now(), juggles()?);
+    while juggles()? < before + JUGGLES {
+        ensure!(started.elapsed() < DEADLINE, "the lists are left alone");
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
 /// Every answer is right, every increment counts, and of the thousands of pairs of locks none makes a circle: where the order
 /// is broken, memcached only tries.
 #[test]
@@ -113,6 +138,7 @@ fn a_real_server_answers_rightly_and_keeps_its_order() -> Result<()> {
         answer.trim_end() == (CLIENTS * KEYS).to_string(),
         "{answer:?}"
     );
+    await_juggles(&mut first, &mut from)?;
     let capture = recording.stop()?;
     server.signal(libc::SIGTERM)?;
     ensure!(server.wait()?.success(), "memcached did not end well");

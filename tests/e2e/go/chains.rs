@@ -87,7 +87,7 @@ fn a_slow_reader() -> Result<()> {
 /// A patrol loop that hangs in an HTTP request: who asks for its state waits for the mutex it holds.
 #[test]
 fn a_silent_server() -> Result<()> {
-    for release in go::releases()? {
+    for release in go::spread()? {
         let scene: Scene<Parked> = Scene::of(&release.build("patrol", Variant::Stripped)?, &[])?;
         silent(&scene).with_context(|| format!("{release:?}"))?;
         scene.finish()?;

@@ -1,13 +1,18 @@
 //! Every way to wait.
 
+use std::fs;
+
 use anyhow::{Context as _, Result, ensure};
 use holdup_tests::{
+    Workload,
     go::{self, Variant},
+    holdup,
     report::{GoProcess, Group, parse_address},
+    scratch::Scratch,
 };
 use serde::Deserialize;
 
-use super::Scene;
+use super::{Scene, own};
 
 #[derive(Debug, Deserialize)]
 struct Truth {
@@ -101,6 +106,34 @@ fn all_of_them() -> Result<()> {
         );
         deadlock(&scene).with_context(|| format!("{release:?}"))?;
         scene.finish()?;
+    }
+    Ok(())
+}
+
+/// Our dump has the stacks of Go's own, each as often.
+#[test]
+fn the_dump_is_that_of_go_itself() -> Result<()> {
+    let scratch = Scratch::new()?;
+    let path = scratch.path().join("own.txt").display().to_string();
+    for release in go::releases()? {
+        let program = release.build("kinds", Variant::Stripped)?;
+        let mut workload = Workload::start(&program, &[&path])?;
+        let truth: Truth = workload.go_to("parked")?;
+        let pid = workload.pid_text();
+        let text = holdup::run(&["snapshot", "-p", &pid, "--format", "text"])?;
+        let mut go = own::of_go(&fs::read_to_string(&path)?)?;
+        let mut ours = own::of_holdup(&text.expect(0)?.text())?;
+        ensure!(
+            ours.values().sum::<u64>() == truth.goroutines
+                && go.values().sum::<u64>() == truth.goroutines,
+            "{release:?}: Go {go:#?}\nholdup {ours:#?}"
+        );
+        // The first one wrote the dump, and has gone on since.
+        for stacks in [&mut go, &mut ours] {
+            stacks.retain(|stack, _| !stack.iter().any(|name| name == "main.main"));
+        }
+        ensure!(go == ours, "{release:?}: Go {go:#?}\nholdup {ours:#?}");
+        workload.finish()?;
     }
     Ok(())
 }

@@ -1,16 +1,19 @@
 //! Goroutines: what the programs know of themselves, and what holdup sees from outside.
 
 mod agent;
+mod ages;
 mod chains;
 mod churn;
 mod cross;
+mod debian;
 mod durations;
 mod follow;
 mod kinds;
 mod layout;
+mod own;
 mod pileup;
 
-use std::path::Path;
+use std::{path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use holdup_tests::{
@@ -46,7 +49,10 @@ struct Scene<T> {
 
 impl<T: serde::de::DeserializeOwned> Scene<T> {
     fn of(program: &Path, arguments: &[&str]) -> Result<Self> {
-        let mut workload = Workload::start(program, arguments)?;
+        // As in a module of that release; without one, the older behaviour is the default up to Go 1.26.
+        let mut command = Command::new(program);
+        command.args(arguments).env("GODEBUG", "asynctimerchan=0");
+        let mut workload = Workload::spawn(&mut command)?;
         let truth = workload.go_to("parked")?;
         let snapshot = holdup::snapshot(workload.pid())?;
         Ok(Self {

@@ -46,6 +46,8 @@ pub struct Capture {
     pub deadlocks: Vec<Deadlock>,
     /// What probes on every lock and unlock saw.
     pub entry: Option<Entry>,
+    /// Processes written in Go.
+    pub go: Vec<GoProcess>,
 }
 
 /// `holdup.snapshot/v1`.

@@ -2,6 +2,8 @@
 package main
 
 import (
+	"os"
+	"runtime/pprof"
 	"sync"
 	"time"
 )
@@ -19,6 +21,18 @@ func takeBoth(first, second *sync.Mutex, have *sync.WaitGroup, go_on chan struct
 	<-go_on
 	second.Lock()
 	defer second.Unlock()
+}
+
+// dump writes Go's own dump of the goroutines, grouped by their stacks.
+func dump(path string) {
+	file, err := os.Create(path)
+	if err != nil {
+		panic(err)
+	}
+	defer file.Close()
+	if err := pprof.Lookup("goroutine").WriteTo(file, 1); err != nil {
+		panic(err)
+	}
 }
 
 func main() {
@@ -75,6 +89,9 @@ func main() {
 		"[chan receive":                8,
 		"main.(*worker[...]).receive(": 6,
 	})
+	if len(os.Args) > 1 {
+		dump(os.Args[1])
+	}
 	emit("parked", truth{
 		"cond":       address(cond),
 		"group":      address(group),

@@ -9,6 +9,7 @@ use tokio::{runtime::Handle, sync::watch as latest, time};
 
 use crate::{
     daemon::{
+        governor,
         hub::{Explained, Hub},
         supervise::{Body, Lease, Stop, lock},
     },
@@ -87,6 +88,9 @@ impl Witness {
             explanation,
             snapshot: stored.ok(),
         });
+        // Many threads or goroutines take much memory for a moment.
+        drop(bundle);
+        governor::own::give_back();
     }
 }
 

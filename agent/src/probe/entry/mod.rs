@@ -1,7 +1,7 @@
 //! `--probe entry`: who calls lock functions, and probing them.
 //!
 //! - [`table`]: the functions
-//! - [`file`]: where they are in a file
+//! - [`mod@file`]: where they are in a file
 //! - [`loads`]: which files a program will load
 //! - [`Entry`]: processes, and what of their files is probed
 

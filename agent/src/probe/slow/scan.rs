@@ -159,3 +159,33 @@ fn join(names: &[&str]) -> String {
 pub(super) fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::uprobe::find;
+
+    /// This very test is a Rust program with its symbols, and runs on a C library that has at least dynamic ones.
+    #[test]
+    fn own_program_and_libraries_have_what_the_table_says() {
+        let binaries = find::binaries(std::process::id()).unwrap();
+        let found: Vec<(&str, Found)> = binaries
+            .iter()
+            .map(|binary| (file_name(&binary.name), scan(binary)))
+            .collect();
+        let of = |name: &str| {
+            let mut found = found.iter();
+            let (_, found) = found.find(|(file, _)| file.starts_with(name)).unwrap();
+            found
+        };
+        let has = |found: &Found, name| found.rows.iter().any(|&row| name_of(row) == name);
+        let program = of("holdup-");
+        assert!(has(program, "Mutex::lock_contended"), "{program:?}");
+        assert!(!program.is_libc && !has(program, "pthread_cond_wait"));
+        assert_eq!(program.stepped, 0, "{}", program.describe());
+        let libc = of("libc.so");
+        assert!(has(libc, "pthread_cond_wait"), "{libc:?}");
+        assert!(libc.is_libc);
+        assert!(libc.describe().contains("pthread_barrier_wait"));
+    }
+}

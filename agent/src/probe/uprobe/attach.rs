@@ -125,20 +125,21 @@ impl Uprobes {
         if self.taken_away {
             return Err(AttachError::TakenAway);
         }
-        let links = match self.stage.take() {
-            Some(mut stage) => {
-                // What is wrong with the program shows now.
+        let counting = self
+            .stage
+            .as_ref()
+            .map(|stage| stage.counting(sites, scope));
+        let links = match &counting {
+            Some((counter, sites)) => {
+                // What is wrong with the program itself shows now.
                 self.attach_now(ebpf, program, &[], scope)?;
-                let (counter, counted) = stage.counting(sites, scope);
-                let links = self.attach_now(ebpf, counter, &counted, scope);
-                if let Ok(links) = &links {
-                    stage.add(program, sites, scope, links);
-                }
-                self.stage = Some(stage);
-                links?
+                self.attach_now(ebpf, counter, sites, scope)?
             }
             None => self.attach_now(ebpf, program, sites, scope)?,
         };
+        if let Some(stage) = &mut self.stage {
+            stage.add(program, sites, scope, &links);
+        }
         self.held.retain(|held| held.strong_count() > 0);
         self.held.push(links.held());
         self.scopes.insert(scope);
@@ -153,7 +154,7 @@ impl Uprobes {
     /// Attaches in earnest what was asked for since [`Self::stage`]. Whoever asked for it keeps the same [`Links`].
     ///
     /// # Errors
-    /// The first place that counting was possible at, and that was refused now.
+    /// The first program that the kernel refused, where it let us count. The others are attached.
     pub fn release(&mut self, ebpf: &mut Ebpf) -> Result<(), AttachError> {
         let Some(stage) = self.stage.take() else {
             return Ok(());
@@ -171,7 +172,9 @@ impl Uprobes {
     pub fn take_away(&mut self) {
         self.taken_away = true;
         self.stage = None;
-        for held in self.held.drain(..).filter_map(|held| held.upgrade()) {
+        // Those that came last first: ends were attached before beginnings, lest an end be missed.
+        let held = self.held.drain(..).rev();
+        for held in held.filter_map(|held| held.upgrade()) {
             links::let_go(&held);
         }
     }

@@ -12,7 +12,7 @@ use holdup_abi::uprobe::{Cookie, PRICE_NONE};
 
 use super::{
     AttachError, Site,
-    links::{Held, Links},
+    links::{self, Held, Links},
     price::{COUNT, COUNT_RETURN},
 };
 
@@ -99,15 +99,21 @@ impl Stage {
         self,
         mut attach: impl FnMut(&str, &[Site], Option<u32>) -> Result<Links, AttachError>,
     ) -> Result<(), AttachError> {
+        let mut result = Ok(());
         for staged in self.staged {
             // Gone meanwhile: nobody wants it any more.
             let Some(held) = staged.held.upgrade() else {
                 continue;
             };
-            let links = attach(&staged.program, &staged.sites, staged.scope)?;
-            Links::replace(&held, &links);
+            match attach(&staged.program, &staged.sites, staged.scope) {
+                Ok(links) => Links::replace(&held, &links),
+                Err(error) => {
+                    links::let_go(&held);
+                    result = result.and(Err(error));
+                }
+            }
         }
-        Ok(())
+        result
     }
 }
 

@@ -22,7 +22,9 @@ use crate::{
 /// Locks described; more are counted.
 const MAX_LOCKS: usize = 4_096;
 /// Edges of the lock order shown; more are counted.
-const MAX_EDGES: usize = 1_000;
+const MAX_EDGES: usize = 10_000;
+/// Edges shown with their stacks; those of circles have them in any case.
+const MAX_EDGE_STACKS: usize = 500;
 /// Mistakes described; more are counted.
 const MAX_MISTAKES: usize = 256;
 

@@ -139,14 +139,11 @@ impl<'a> Names<'a> {
     }
 }
 
-/// `x.c:10`, else the function, else the place in its module; `None` for a stack that could not be read.
+/// Where in the application a stack is: `x.c:10`; `None` when it could not be read.
 pub fn place(frames: &[Frame]) -> Option<String> {
-    let frame = runtime::application_frames(frames).first()?;
-    Some(if frame.file.is_some() {
-        readable::location(frame)
-    } else {
-        readable::function(frame)
-    })
+    runtime::application_frames(frames)
+        .first()
+        .map(readable::word)
 }
 
 /// What the functions are for that were called with it.

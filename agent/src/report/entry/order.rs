@@ -9,7 +9,7 @@ use std::{
 use holdup_abi::entry::KIND_RWLOCK;
 
 use super::{
-    MAX_EDGES,
+    MAX_EDGE_STACKS, MAX_EDGES,
     names::{self, Names},
 };
 use crate::{
@@ -177,7 +177,8 @@ fn potential_deadlock(
             let source = sources.get(variant.example)?;
             let gates = source.set.as_deref().unwrap_or_default();
             let gates = gates.iter().map(|gate| gate.slot).collect();
-            edge(source, variant.count, &variant.threads, gates, names)
+            let edge = edge(source, variant.count, &variant.threads, gates, names)?;
+            Some(with_stacks(edge, source, names))
         })
         .collect();
     PotentialDeadlock {
@@ -234,8 +235,8 @@ fn edge(
             .filter(|&slot| slot != source.held.slot)
             .filter_map(|slot| Some(names.lock(slot)?.lock.clone()))
             .collect(),
-        held_frames: names.frames_at(source.held.slot, &source.held_stack),
-        acquired_frames: names.frames_at(source.asked.slot, &source.asked_stack),
+        held_frames: Vec::new(),
+        acquired_frames: Vec::new(),
         held,
         held_mode: mode(source.held.mode),
         acquired,
@@ -244,6 +245,14 @@ fn edge(
         timed: source.asked.mode.is_timed(),
         count,
     })
+}
+
+fn with_stacks(edge: OrderEdge, source: &Edge, names: &mut Names<'_>) -> OrderEdge {
+    OrderEdge {
+        held_frames: names.frames_at(source.held.slot, &source.held_stack),
+        acquired_frames: names.frames_at(source.asked.slot, &source.asked_stack),
+        ..edge
+    }
 }
 
 /// The graph as it is shown: one edge for two locks and what is done with them.
@@ -275,14 +284,20 @@ fn shown(input: &Input, sources: &[&Edge], names: &mut Names<'_>) -> (Vec<OrderE
     let mut sums: Vec<Sum<'_>> = sums.into_values().collect();
     sums.sort_by_key(|sum| Reverse(sum.count));
     let left_out = sums.len().saturating_sub(MAX_EDGES) as u64;
-    let edges = sums.into_iter().take(MAX_EDGES).filter_map(|sum| {
+    let shown = sums.into_iter().take(MAX_EDGES).enumerate();
+    let edges = shown.filter_map(|(index, sum)| {
         let Sum {
             largest,
             count,
             threads,
             gates,
         } = sum;
-        edge(largest, count, &threads, gates, names)
+        let edge = edge(largest, count, &threads, gates, names)?;
+        Some(if index < MAX_EDGE_STACKS {
+            with_stacks(edge, largest, names)
+        } else {
+            edge
+        })
     });
     (edges.collect(), left_out)
 }

@@ -36,7 +36,9 @@ pub fn holder(
         return None;
     }
     let memory = Process { pid: lock.pid };
-    let mut words = question.parts.words.iter();
+    // What is accounted under the lock's own address, because a probe told of it, is none of the threads' words.
+    let words = question.parts.words.iter();
+    let mut words = words.filter(|word| word.address != lock.address);
     let place = words.find_map(|word| parking_lot::place(&memory, word.address, lock.address))?;
     let space = question.parts.space;
     let own = history

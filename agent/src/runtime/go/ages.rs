@@ -1,7 +1,10 @@
 //! Since when goroutines wait. Go notes it of some waits for mutexes, and of others when its garbage collector comes by; so
 //! who looks more than once keeps notes of their own.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeSet, HashMap},
+    ops::Bound,
+};
 
 use super::{
     census::{Census, Goroutine},
@@ -40,6 +43,8 @@ impl Wait {
 #[derive(Clone, Debug, Default)]
 pub struct Ages {
     first_seen: HashMap<Wait, u64>,
+    /// Ends of garbage collections that goroutines of the last census remember, on the monotonic clock in nanoseconds.
+    collections: BTreeSet<u64>,
 }
 
 impl Ages {
@@ -51,6 +56,8 @@ impl Ages {
 
     /// Takes note of a census; waits that are not in it are forgotten.
     pub fn note(&mut self, census: &Census) {
+        let collections = census.goroutines.iter().map(|g| g.record.wait_since_ns);
+        self.collections = collections.collect();
         let before = std::mem::take(&mut self.first_seen);
         self.first_seen = census
             .goroutines
@@ -103,7 +110,7 @@ impl Ages {
         record.status.waits().then_some(())?;
         let is_tracked = TRACKED.contains(&census.reason(goroutine));
         let noted = [
-            record.wait_since_ns,
+            self.collected(record.wait_since_ns),
             if is_tracked { record.mutex_since_ns } else { 0 },
         ];
         let noted = noted.into_iter().filter(|since| *since != 0);
@@ -111,7 +118,33 @@ impl Ages {
         Some(census.at_ns.saturating_sub(since)).filter(|age| *age > 0)
     }
 
+    /// Since when one waits at the latest whom the collector has noted with this; 0 when it cannot be told. What it notes is
+    /// the end of the collection before the one that came by (`work.tstart`, set at the end of each): the wait may have begun
+    /// long after that, but not after the next end.
+    fn collected(&self, noted_ns: u64) -> u64 {
+        let behind = (Bound::Excluded(noted_ns), Bound::Unbounded);
+        match noted_ns {
+            0 => 0,
+            _ => self.collections.range(behind).next().copied().unwrap_or(0),
+        }
+    }
+
     fn seen(&self, goroutine: &Goroutine) -> Option<u64> {
         self.first_seen.get(&Wait::of(&goroutine.record)).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_collector_notes_the_end_before_the_last() {
+        let ages = Ages {
+            collections: BTreeSet::from([0, 100, 250]),
+            ..Ages::default()
+        };
+        let noted = [0, 100, 250].map(|noted_ns| ages.collected(noted_ns));
+        assert_eq!(noted, [0, 250, 0]);
     }
 }

@@ -29,7 +29,8 @@ pub struct Channel {
     pub senders: u64,
     /// Goroutines that wait to receive, in a `select` or not.
     pub receivers: u64,
-    /// A timer sends to it then, on the monotonic clock in nanoseconds; known from Go 1.23 on.
+    /// A timer sends to it then, on the monotonic clock in nanoseconds; known from Go 1.23 on, of programs that are made
+    /// for it (`GODEBUG=asynctimerchan=0`).
     pub due_ns: Option<u64>,
 }
 

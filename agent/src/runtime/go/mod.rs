@@ -6,13 +6,14 @@
 //! - [`ages`]: since when, for who looks more than once
 //! - [`poll`]: whether a census is worth its price; [`queues`]: how many wait for what; [`tally`]: what all of them do;
 //!   [`one`]: one of them
+//! - [`parking`]: the functions that goroutines pass when they park, and when they are made ready
 //!
 //! Below them: `layout` (offsets by release), `pclntab` (functions, lines, stack depths), `moduledata` and `globals`
 //! (where things are), `check` (whether all of that fits), `goroutine`, `sema`, `channel`, `parked` (what is waited for),
 //! `stack`, `operation` (what the waiter wanted), `lockword` (what the lock says), `links` (threads and timers),
 //! `suspect`, `calls`, `behind` and `heap` (who may hold it), `standard` (which functions are Go's own).
 //!
-//! Not here: uprobes on the contended path, and processors other than x86-64.
+//! Not here: uprobes themselves (`probe::golang`), and processors other than x86-64.
 
 pub mod ages;
 mod behind;

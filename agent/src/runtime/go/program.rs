@@ -108,8 +108,11 @@ impl Program {
         }
         let (address, bytes) = function_table(&binary)
             .ok_or_else(|| unsupported("its function table was not found"))?;
-        let mut refused = "no layout is known".to_owned();
-        for (layout, provenance) in layouts(&binary, version.minor) {
+        let mut refused = match version.experiments().next() {
+            Some(name) => format!("GOEXPERIMENT={name} may have moved what is read"),
+            None => "no layout is known".to_owned(),
+        };
+        for (layout, provenance) in layouts(&binary, &version) {
             match fit(&binary, memory, &layout, (address, &bytes)) {
                 Ok((table, data, globals)) => {
                     return Ok(Self {
@@ -132,11 +135,18 @@ impl Program {
 }
 
 /// Layouts to try, the best first. DWARF is read only when the table has not fitted.
-fn layouts(binary: &Binary, minor: u32) -> impl Iterator<Item = (Layout, Provenance)> {
-    let known = layout::of_minor(minor).map(|layout| (*layout, Provenance::Table));
+fn layouts<'a>(
+    binary: &'a Binary,
+    version: &Version,
+) -> impl Iterator<Item = (Layout, Provenance)> + use<'a> {
+    let minor = version.minor;
+    // What an experiment has moved only the program itself can tell.
+    let is_usual = version.experiments().next().is_none();
+    let known = layout::of_minor(minor).filter(|_| is_usual);
+    let known = known.map(|layout| (*layout, Provenance::Table));
     let neighbours = layout::candidates(minor)
         .into_iter()
-        .filter(move |_| known.is_none())
+        .filter(move |_| is_usual && known.is_none())
         .map(|layout| (*layout, Provenance::Neighbour(layout.minor)));
     let own = move || layout::dwarf::read(&binary.image, &binary.elf, minor);
     known

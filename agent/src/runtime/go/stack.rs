@@ -130,8 +130,10 @@ impl Unwinder {
             let Ok(offset) = usize::try_from(slot - start) else {
                 break;
             };
-            let Some(next) = word(offset) else { break };
-            (sp, pc) = (slot + 8, next);
+            let (Some(next), Some(above)) = (word(offset), slot.checked_add(8)) else {
+                break;
+            };
+            (sp, pc) = (above, next);
         }
         addresses
     }
@@ -152,9 +154,76 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::runtime::go::pclntab::tests::{parsed, table};
+    use crate::{
+        proc::memory::Copied,
+        runtime::go::{
+            layout::of_minor,
+            pclntab::tests::{parsed, table},
+        },
+    };
 
+    const STACK: u64 = 0x10_0000;
     const SP: u64 = 0x1000;
+
+    /// A goroutine with a stack of 256 bytes that rests at `pc`, 64 bytes above its lowest address.
+    fn record(pc: u64) -> Record {
+        let layout = of_minor(22).unwrap();
+        let bytes = vec![0; usize::try_from(layout.g.size).unwrap()];
+        Record {
+            pc,
+            sp: STACK + 64,
+            stack_lo: STACK,
+            stack_hi: STACK + 256,
+            ..Record::decode(0x1000, &bytes, layout).unwrap()
+        }
+    }
+
+    fn stack(words: &[(usize, u64)]) -> Vec<u8> {
+        let mut bytes = vec![0; 256];
+        for &(at, word) in words {
+            bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+
+    fn walk(record: &Record, bytes: &[u8], top: usize) -> Vec<u64> {
+        let memory = Copied { base: STACK, bytes };
+        let table = parsed(table()).unwrap();
+        let top = bytes.get(64..64 + top).unwrap_or_default();
+        Unwinder::default().walk(&table, &memory, record, top)
+    }
+
+    #[test]
+    fn from_frame_to_frame() {
+        // 24 bytes at 0x4005, whose caller has just begun: nothing lies between its stack pointer and its return address.
+        let bytes = stack(&[(64 + 24, 0x4002), (64 + 32, 0x4008), (64 + 32 + 32, 0x9999)]);
+        let rests = record(0x4005);
+        let walked = [0x4004, 0x4001, 0x4007];
+        // The same whether the rest of the stack has to be read or not.
+        for top in [192, 40, 8, 0] {
+            assert_eq!(walk(&rests, &bytes, top), walked, "{top}");
+        }
+        assert_eq!(walk(&record(0x9999), &bytes, 192), [0_u64; 0]);
+        let table = parsed(table()).unwrap();
+        // One that was stopped in the middle of things.
+        let copy = Unwinder::default().walk_copy(&table, STACK + 64, 0x4005, &bytes[64..]);
+        assert_eq!(copy, [0x4005, 0x4001, 0x4007]);
+    }
+
+    #[test]
+    fn a_stack_that_leads_back_to_itself_ends() {
+        let bytes: Vec<u8> = [0x4001_u64; 32]
+            .iter()
+            .flat_map(|word| word.to_le_bytes())
+            .collect();
+        // One for each word of the stack, and the one that it rests in.
+        assert_eq!(walk(&record(0x4001), &bytes, 192).len(), 25);
+        let record = Record {
+            stack_hi: u64::MAX,
+            ..record(0x4001)
+        };
+        assert!(walk(&record, &bytes, 192).len() <= MAX_FRAMES);
+    }
 
     fn walked(pc: u64, words: &[u64]) -> Vec<u64> {
         let table = parsed(table()).unwrap();
@@ -184,7 +253,47 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_stack(pc in 0x3ff0..0x4030_u64, words in proptest::collection::vec(0x3ff0..0x4030_u64, 0..600)) {
+        fn any_stack(
+            words in proptest::collection::vec(
+                prop_oneof![0x3ff0..0x4030_u64, STACK..STACK + 256, any::<u64>()], 32),
+            pc in 0x3ff0..0x4030_u64,
+            sp in prop_oneof![STACK..STACK + 256, any::<u64>()],
+            stack_hi in prop_oneof![STACK..STACK + 512, any::<u64>()],
+            top in 0..192_usize,
+        ) {
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            let record = Record { sp, stack_hi, ..record(pc) };
+            let addresses = walk(&record, &bytes, top);
+            prop_assert!(addresses.len() <= MAX_FRAMES);
+            // Addresses are those of functions.
+            prop_assert!(addresses.iter().all(|at| (0x4000..0x4020).contains(at)));
+            let table = parsed(table()).unwrap();
+            let copy = Unwinder::default().walk_copy(&table, sp, pc, &bytes);
+            prop_assert!(copy.len() <= MAX_FRAMES + 1);
+        }
+
+        #[test]
+        fn any_table(
+            damage in proptest::collection::vec((72..240_usize, any::<u8>()), 0..48),
+            pc in 0x3ff0..0x4030_u64,
+            words in proptest::collection::vec(0x3ff0..0x4030_u64, 32),
+        ) {
+            let mut damaged = table();
+            for (at, byte) in damage {
+                if let Some(slot) = damaged.get_mut(at) {
+                    *slot = byte;
+                }
+            }
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            if let Some(table) = parsed(damaged) {
+                let memory = Copied { base: STACK, bytes: &bytes };
+                let walked = Unwinder::default().walk(&table, &memory, &record(pc), &[]);
+                prop_assert!(walked.len() <= MAX_FRAMES);
+            }
+        }
+
+        #[test]
+        fn any_copy(pc in 0x3ff0..0x4030_u64, words in proptest::collection::vec(0x3ff0..0x4030_u64, 0..600)) {
             prop_assert!(walked(pc, &words).len() <= MAX_FRAMES + 1);
         }
     }

@@ -18,6 +18,23 @@ const MAX_LENGTH: usize = 128;
 /// Bytes at the start of the data segment in which it is looked for when there are no section headers.
 const SEARCHED: usize = 1 << 20;
 
+/// Experiments (`GOEXPERIMENT`) that are known to move nothing that we read.
+const HARMLESS: &[&str] = &[
+    "aliastypeparams",
+    "arenas",
+    "boringcrypto",
+    "cgocheck2",
+    "coverageredesign",
+    "greenteagc",
+    "jsonv2",
+    "loopvar",
+    "nogreenteagc",
+    "noswissmap",
+    "rangefunc",
+    "swissmap",
+    "synctest",
+];
+
 /// A Go release, e.g. `go1.22.10`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
@@ -37,6 +54,13 @@ impl Version {
             text: text.to_owned(),
             minor: rest.get(..digits)?.parse().ok()?,
         })
+    }
+
+    /// The experiments that it was built with (`X:` in its version) and that may have moved what we read.
+    pub fn experiments(&self) -> impl Iterator<Item = &str> {
+        let (_, names) = self.text.split_once(" X:").unwrap_or_default();
+        let names = names.split([',', ' ']).filter(|name| !name.is_empty());
+        names.filter(|name| !HARMLESS.contains(name))
     }
 
     /// Reads it from a process; `None` when that is no Go program.
@@ -121,6 +145,22 @@ mod tests {
             bytes: &bytes,
         };
         assert_eq!(read(&memory, base).as_deref(), Some("go1.17"));
+    }
+
+    #[test]
+    fn experiments_that_matter() {
+        for (text, matter) in [
+            ("go1.27.3", &[][..]),
+            ("go1.24.1 X:boringcrypto", &[]),
+            (
+                "go1.27.3 X:nogreenteagc,staticlockranking",
+                &["staticlockranking"],
+            ),
+            ("go1.30 X:new,other foo", &["new", "other", "foo"]),
+        ] {
+            let version = Version::parse(text).unwrap();
+            assert_eq!(version.experiments().collect::<Vec<_>>(), matter, "{text}");
+        }
     }
 
     #[test]

@@ -39,12 +39,8 @@ fn edge(drawing: &mut Drawing, edge: &OrderEdge, in_circle: bool) {
         "{what}, {}",
         units::plural(edge.count, "time", "times")
     )];
-    if let Some(frame) = table::stack::shown(&edge.acquired_frames).first() {
-        lines.push(match name::location(frame) {
-            location if location.is_empty() => name::function(frame),
-            location => location,
-        });
-    }
+    let place = table::stack::shown(&edge.acquired_frames).first();
+    lines.extend(place.map(name::word));
     let style = match (in_circle, edge.trylock) {
         (true, _) => "circle",
         (false, true) => "dashed",

@@ -344,15 +344,7 @@ fn from_to(lock: &EntryLock) -> String {
     let Some(longest) = &lock.longest_hold else {
         return String::new();
     };
-    let place = |frames| {
-        let frame = stack::shown(frames).first()?;
-        let location = name::location(frame);
-        Some(if frame.file.is_some() {
-            location
-        } else {
-            name::function(frame)
-        })
-    };
+    let place = |frames| stack::shown(frames).first().map(name::word);
     match (
         place(&longest.acquired_frames),
         place(&longest.released_frames),

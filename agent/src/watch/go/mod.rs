@@ -44,8 +44,8 @@ use crate::model::{
 
 /// Threads that are stuck at one time. With more, goroutines are not watched until one comes back.
 const MAX_STUCK: usize = 4;
-/// How long a process that a thread got stuck on is left alone at least.
-const SHUNNED: Duration = Duration::from_secs(60);
+/// How long a process that a thread got stuck on is left alone at least; as long as that thread is stuck, it is in any case.
+const SHUNNED: Duration = Duration::from_secs(10);
 /// Longest time between two looks at who waits for what.
 const LOOKS: Duration = Duration::from_secs(1);
 

@@ -193,6 +193,9 @@ fn check(name: &str, compiler: &str, flags: &[&str], arguments: u8) {
     let witness = Witness::new(FUNCTIONS.len() as u32, program.caller);
     let links = attach::multi(witness.program(), &sites, Some(program.child.id()));
     assert!(links.refused.is_empty(), "{:?}", links.refused);
+    // One call for all places of a file.
+    assert_eq!(links.attached, sites.len());
+    assert!(links.descriptors() <= binaries.len());
     let said = program.run();
     for (index, (name, said)) in FUNCTIONS.iter().zip(&said).enumerate() {
         let seen = witness.seen(index as u32);

@@ -1,6 +1,7 @@
 //! What the tests of this module share.
 
 mod arguments;
+mod attached;
 mod witness;
 
 use std::{
