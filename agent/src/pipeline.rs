@@ -159,13 +159,9 @@ impl Recording {
         let capacity = Capacity {
             entry: options.probes.entry,
             // A program's first moments show all its pairs of locks, and each comes with two stacks.
-            ring_bytes: if options.probes.entry {
-                options
-                    .capacity
-                    .ring_bytes
-                    .saturating_mul(ENTRY_RING_FACTOR)
-            } else {
-                options.capacity.ring_bytes
+            ring_bytes: match options.capacity.ring_bytes.checked_mul(ENTRY_RING_FACTOR) {
+                Some(larger) if options.probes.entry => larger,
+                _ => options.capacity.ring_bytes,
             },
             ..options.capacity
         };
