@@ -53,6 +53,8 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Ticks between two looks for targets that are gone.
 const TICKS_PER_PRUNING: u32 = 10;
+/// How much larger the ring buffer is when calls of lock functions are followed.
+const ENTRY_RING_FACTOR: u32 = 4;
 /// Longest time spent on samples before anything else gets its turn.
 const TURN: Duration = Duration::from_millis(50);
 /// The same at the end, when what is left would be lost.
@@ -156,6 +158,11 @@ impl Recording {
         };
         let capacity = Capacity {
             entry: options.probes.entry,
+            // A program's first moments show all its pairs of locks, and each comes with two stacks.
+            ring_bytes: match options.capacity.ring_bytes.checked_mul(ENTRY_RING_FACTOR) {
+                Some(larger) if options.probes.entry => larger,
+                _ => options.capacity.ring_bytes,
+            },
             ..options.capacity
         };
         let pids = options.watch.pids();
