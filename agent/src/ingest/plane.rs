@@ -1,5 +1,8 @@
 //! The data plane as the rest of the agent sees it: maps opened once, with a method for each thing that is read.
 
+mod slots;
+mod uprobes;
+
 use std::{
     collections::{BTreeMap, HashSet},
     io,
@@ -17,14 +20,11 @@ use holdup_abi::{
         NO_OFFSET,
     },
     hold::{BesideKey, Holds, Tally},
-    lock::LockKey,
     thread::{IDLE, Thread},
-    uprobe::PRICES,
 };
 
 use super::{
-    batch, census, clock::Sleeper, counters, goroutines, locks::LockTable, mapped::Mapped,
-    threads::ThreadTable,
+    batch, census, clock::Sleeper, counters, locks::LockTable, mapped::Mapped, threads::ThreadTable,
 };
 use crate::{
     model::plan::PlanEntry,
@@ -34,7 +34,7 @@ use crate::{
         object::{self, Capacity},
         plan::Wanted,
         table,
-        uprobe::{self, Links, Site, Uprobes},
+        uprobe::Uprobes,
     },
 };
 
@@ -186,21 +186,6 @@ impl Plane {
         self.attached.plan.push(entry);
     }
 
-    /// Attaches a uprobe program, when [`Wanted::uprobes`] was set. See [`Uprobes::attach`].
-    ///
-    /// # Errors
-    /// Nothing could be attached.
-    pub fn probe(
-        &mut self,
-        program: &str,
-        sites: &[Site],
-        scope: Option<u32>,
-    ) -> Result<Links, uprobe::AttachError> {
-        self.uprobes
-            .get_or_insert_with(Uprobes::single_only)
-            .attach(&mut self.attached.ebpf, program, sites, scope)
-    }
-
     /// Attaches further raw tracepoints.
     ///
     /// # Errors
@@ -216,19 +201,6 @@ impl Plane {
     pub fn targets(&self) -> Result<Vec<u32>, PlaneError> {
         let set = self.map::<HashMap<&MapData, u32, u32>>("TARGETS")?;
         Ok(set.keys().filter_map(Result::ok).collect())
-    }
-
-    /// What attaches uprobes, when [`Wanted::uprobes`] was set, and the object that it needs for that.
-    pub fn uprobes(&mut self) -> Option<(&mut Uprobes, &mut Ebpf)> {
-        Some((self.uprobes.as_mut()?, &mut self.attached.ebpf))
-    }
-
-    /// Hits of uprobes so far, by price.
-    ///
-    /// # Errors
-    /// The map cannot be read.
-    pub fn hits(&self) -> Result<[u64; PRICES as usize], PlaneError> {
-        uprobe::hits(&self.attached.ebpf).map_err(map_error("HITS"))
     }
 
     /// Whether [`Self::census`] works.
@@ -295,68 +267,6 @@ impl Plane {
             name: "MORE_THREADS",
             source,
         })
-    }
-
-    /// Takes the word in `slot` out of the hash: whoever waits for it from now on gets another slot. False when it is not
-    /// this slot that the hash has for it.
-    ///
-    /// # Errors
-    /// The map cannot be used.
-    pub fn unlist(&mut self, key: &LockKey, slot: u32) -> Result<bool, PlaneError> {
-        let mut slots = self.map_mut::<HashMap<&mut MapData, LockKey, u32>>("LOCK_SLOTS")?;
-        match slots.get(key, 0) {
-            Ok(listed) if listed == slot => {}
-            Ok(_) | Err(MapError::KeyNotFound) => return Ok(false),
-            Err(error) => return Err(map_error("LOCK_SLOTS")(error)),
-        }
-        slots.remove(key).map_err(map_error("LOCK_SLOTS"))?;
-        Ok(true)
-    }
-
-    /// Puts it back. False when the word has got another slot meanwhile.
-    ///
-    /// # Errors
-    /// The map cannot be used.
-    pub fn list(&mut self, key: &LockKey, slot: u32) -> Result<bool, PlaneError> {
-        /// `BPF_NOEXIST`.
-        const NOEXIST: u64 = 1;
-        let mut slots = self.map_mut::<HashMap<&mut MapData, LockKey, u32>>("LOCK_SLOTS")?;
-        match slots.insert(key, slot, NOEXIST) {
-            Ok(()) => Ok(true),
-            Err(MapError::SyscallError(error))
-                if matches!(
-                    error.io_error.raw_os_error(),
-                    Some(libc::EEXIST | libc::E2BIG)
-                ) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(map_error("LOCK_SLOTS")(error)),
-        }
-    }
-
-    /// Gives slots that nobody uses back to the kernel side.
-    ///
-    /// # Errors
-    /// The map cannot be used.
-    pub fn free(&mut self, slots: &[u32]) -> Result<(), PlaneError> {
-        self.give_back("FREE_SLOTS", slots)
-    }
-
-    /// The same for slots of locks whose calls are followed.
-    ///
-    /// # Errors
-    /// The map cannot be used.
-    pub fn free_entry(&mut self, slots: &[u32]) -> Result<(), PlaneError> {
-        self.give_back("ENTRY_FREE", slots)
-    }
-
-    fn give_back(&mut self, name: &'static str, slots: &[u32]) -> Result<(), PlaneError> {
-        let mut queue = self.map_mut::<Queue<&mut MapData, u32>>(name)?;
-        slots
-            .iter()
-            .try_for_each(|slot| queue.push(slot, 0))
-            .map_err(map_error(name))
     }
 
     /// These threads, waiting or not, as far as the kernel side has them on record.
@@ -473,52 +383,10 @@ impl Plane {
         &self.attached.ebpf
     }
 
-    /// Notes that goroutines are watched from now on.
-    pub fn watch_goroutines(&mut self) {
-        self.goroutines_since_ns
-            .get_or_insert_with(super::clock::monotonic_ns);
-    }
-
     /// Since when goroutines are watched, on the monotonic clock in nanoseconds; `None` when they are not.
     #[must_use]
     pub const fn goroutines_since_ns(&self) -> Option<u64> {
         self.goroutines_since_ns
-    }
-
-    /// Waits of goroutines that go on, once those of processes that are gone are accounted. None when the uprobes were
-    /// taken away: any of them may be over.
-    ///
-    /// # Errors
-    /// A table cannot be used.
-    pub fn goroutines(&mut self) -> Result<goroutines::Waits, PlaneError> {
-        let failed = |source| PlaneError::Map {
-            name: "GO_WAITS",
-            source,
-        };
-        let mut waits = goroutines::waits(self.object()).map_err(failed)?;
-        if waits.is_empty() || self.uprobes.as_ref().is_some_and(Uprobes::is_taken_away) {
-            return Ok(goroutines::Waits::new());
-        }
-        let id = |key: &LockKey| (key.tgid, key.generation);
-        let mut lives: HashSet<(u32, u32)> = waits.values().map(|wait| id(&wait.key)).collect();
-        if self.has_census() {
-            let tasks = self.census().map_err(census_error)?;
-            let seen: HashSet<_> = tasks
-                .iter()
-                .map(|task| (task.tgid, task.generation))
-                .collect();
-            lives.retain(|process| seen.contains(process));
-        }
-        // Go keeps the first thread to the last: when that has ended, the others are about to.
-        let proc = crate::proc::process::Proc::default();
-        lives.retain(|(pid, _)| proc.stat(*pid).is_some_and(|stat| stat.state != b'Z'));
-        let lives = |key: &LockKey| lives.contains(&id(key));
-        let Self {
-            attached, locks, ..
-        } = self;
-        goroutines::settle(&mut attached.ebpf, locks, &waits, lives).map_err(failed)?;
-        waits.retain(|_, wait| lives(&wait.key));
-        Ok(waits)
     }
 
     fn control(&mut self, element: u32, value: u64) -> Result<(), MapError> {
