@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Plane {
-    /// Attaches a uprobe program, when [`Wanted::uprobes`] was set. See [`Uprobes::attach`].
+    /// Attaches a uprobe program, when [`uprobes`](crate::probe::plan::Wanted::uprobes) were wanted. See [`Uprobes::attach`].
     ///
     /// # Errors
     /// Nothing could be attached.
@@ -27,7 +27,7 @@ impl Plane {
             .attach(&mut self.attached.ebpf, program, sites, scope)
     }
 
-    /// What attaches uprobes, when [`Wanted::uprobes`] was set, and the object that it needs for that.
+    /// What attaches uprobes, when [`uprobes`](crate::probe::plan::Wanted::uprobes) were wanted, and the object that it needs for that.
     pub fn uprobes(&mut self) -> Option<(&mut Uprobes, &mut Ebpf)> {
         Some((self.uprobes.as_mut()?, &mut self.attached.ebpf))
     }
