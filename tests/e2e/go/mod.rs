@@ -12,6 +12,7 @@ mod kinds;
 mod layout;
 mod own;
 mod pileup;
+mod sampling;
 
 use std::{path::Path, process::Command};
 
