@@ -1,24 +1,27 @@
-// go_bench: goroutines that fight over a mutex, and others that hand values to each other. For each byte that it reads it
-// counts what they do for some time. Argument: milliseconds.
+// go_bench: pairs of goroutines that hand a turn to each other, half of them through mutexes, where every turn parks on a
+// semaphore, and half through channels. All run on one processor: on two, it would be luck how often they meet. For each byte that
+// it reads it counts their turns for some time. Argument: milliseconds.
 package main
 
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
+const pairs = 4
+
 var operations uint64
 
-func fight(mu *sync.Mutex, shared *int) {
+func turn(mine, other *sync.Mutex) {
 	for {
-		mu.Lock()
-		*shared++
-		mu.Unlock()
+		mine.Lock()
 		atomic.AddUint64(&operations, 1)
+		other.Unlock()
 	}
 }
 
@@ -31,12 +34,12 @@ func hand(in, out chan int) {
 
 func main() {
 	milliseconds, _ := strconv.Atoi(os.Args[1])
-	var mu sync.Mutex
-	shared := 0
-	for i := 0; i < 8; i++ {
-		go fight(&mu, &shared)
-	}
-	for i := 0; i < 4; i++ {
+	runtime.GOMAXPROCS(1)
+	for i := 0; i < pairs; i++ {
+		first, second := new(sync.Mutex), new(sync.Mutex)
+		second.Lock()
+		go turn(first, second)
+		go turn(second, first)
 		a, b := make(chan int), make(chan int)
 		go hand(a, b)
 		go hand(b, a)

@@ -30,6 +30,8 @@ fn capture() -> Value {
         }],
         "root_blockers": [root_blocker()],
         "deadlocks": [],
+        "entry": null,
+        "go": [],
     })
 }
 
