@@ -106,7 +106,9 @@ impl Symbols {
         self.read(space);
     }
 
-    /// Asks `namer` where the files of `space` have no symbols: some languages carry tables of their own.
+    /// Asks `namer` where the files of `space` have no symbols: some languages carry tables of their own. They have stacks
+    /// of their own as well, one beside the other, so that a scan may run into another one's: what is guessed to be a
+    /// call of theirs is none.
     pub fn name_with(&mut self, space: Space, namer: Namer) {
         self.namers.insert(space, namer);
     }
@@ -163,7 +165,12 @@ impl Symbols {
     pub fn symbolize(&mut self, space: Space, frames: &[RawFrame]) -> Vec<Frame> {
         self.load(space);
         let mut named = Vec::with_capacity(frames.len());
-        for raw in frames {
+        let namer = self.namers.get(&space).cloned();
+        let is_of_another = |raw: &&RawFrame| {
+            let namer = namer.as_ref().filter(|_| raw.guessed);
+            namer.is_some_and(|namer| !namer(raw.address).is_empty())
+        };
+        for raw in frames.iter().take_while(|raw| !is_of_another(raw)) {
             let first = named.len();
             self.name(space, raw.address, &mut named);
             for frame in named.iter_mut().skip(first) {

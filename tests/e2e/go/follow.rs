@@ -71,8 +71,7 @@ fn every_way_to_wait() -> Result<()> {
             group(&world).context("group"),
             shared(&world).context("readers and writers"),
             select(&world).context("select"),
-            // From Go 1.23 on, but until 1.27 only where a `go.mod` says so.
-            timers(&world, release.minor() >= 27).context("timers"),
+            timers(&world, release.minor() >= 23).context("timers"),
             deadlocks(&world).context("deadlocks"),
         ];
         for check in checks {

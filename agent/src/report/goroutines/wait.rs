@@ -25,8 +25,9 @@ pub struct Awaited {
 }
 
 impl Awaited {
-    /// What has this semaphore.
+    /// What has this semaphore; `None` for those of the runtime itself, which no program takes.
     pub fn at(semaphore: u64, operation: Operation) -> Option<Self> {
+        (operation.kind != Kind::Runtime).then_some(())?;
         Some(Self {
             address: semaphore.checked_sub(operation.offset)?,
             kind: operation.kind,
