@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 mod container;
 mod dashboard;
+mod inside;
 mod manifest;
 mod prometheus;
 mod rules;

@@ -30,6 +30,14 @@ fn abseil() -> Result<()> {
     Ok(())
 }
 
+/// A stand-in: there is no package of it.
+#[test]
+fn folly() -> Result<()> {
+    let program = link("slow_folly.cpp", &[])?;
+    let (pid, counted, capture) = count(&program, &[], &["--no-stacks"])?;
+    check(pid, &counted, &capture, "folly")
+}
+
 /// Its mutex is one of the C library's inside: what was told first is told better.
 #[test]
 fn jemalloc() -> Result<()> {

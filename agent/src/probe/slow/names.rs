@@ -62,6 +62,7 @@ pub fn row(symbol: &str, libc: Libc) -> Option<usize> {
                             ends,
                         )
                 }
+                Function::Mangled { begins, has, .. } => is_mangled(symbol, begins, has),
                 Function::Static(..) => false,
             }
     })
@@ -85,6 +86,15 @@ fn is_symbol(symbol: &str, name: &str) -> bool {
         || rest.strip_prefix(".constprop.").is_some_and(|number| {
             !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
         })
+}
+
+/// Parts of functions and copies with other arguments are something else.
+fn is_mangled(symbol: &str, begins: &str, [first, then]: [&str; 2]) -> bool {
+    let rest = symbol
+        .strip_prefix(begins)
+        .filter(|_| !symbol.contains('.'));
+    let after = rest.and_then(|rest| Some(rest.split_once(first)?.1));
+    after.is_some_and(|after| after.contains(then))
 }
 
 /// The path of a function without its arguments and without what link-time optimisation appends; empty for parts of
@@ -195,6 +205,16 @@ mod tests {
                 "absl",
                 Kind::Mutex,
             ),
+            (
+                "_ZN5folly15SharedMutexImplILb0EvSt6atomicE14lockSharedImplINS2_11WaitForeverEEEbRjPNS_5TokenERT_",
+                "folly",
+                Kind::RwlockRead,
+            ),
+            (
+                "_ZN5folly15SharedMutexImplILb0EvSt6atomicE17lockExclusiveImplINS2_11WaitForeverEEEbRjjRT_",
+                "folly",
+                Kind::RwlockWrite,
+            ),
             ("_ZN8SpinLock8SlowLockEv", "tcmalloc", Kind::Mutex),
             ("je_malloc_mutex_lock_slow", "jemalloc", Kind::Mutex),
             ("_rjem_malloc_mutex_lock_slow", "jemalloc", Kind::Mutex),
@@ -219,6 +239,9 @@ mod tests {
             "_ZN3std3sys4sync5mutex5futex5Mutex14lock_contended17h0123456789abcdefE.cold",
             "_ZN11parking_lot10raw_rwlock9RawRwLock18unlock_shared_slow17h5b851c1dbeaaf19fE",
             "_ZN4absl7debian37MyMutex12LockSlowLoopEv",
+            // The overload that looks once, and a copy with other arguments.
+            "_ZN5folly15SharedMutexImplILb0EvSt6atomicE17lockExclusiveImplINS2_11WaitForeverEEEbjRT_",
+            "_ZN5folly15SharedMutexImplILb0EvSt6atomicE17lockExclusiveImplINS2_11WaitForeverEEEbRjjRT_.isra.0",
             "__lll_lock_wait",
             "pthread_cond_wait",
         ] {

@@ -26,6 +26,16 @@ pub enum Function {
         /// Last segments, without arguments.
         ends: &'static str,
     },
+    /// By the beginning of its mangled name and parts that follow in this order: overloads of templates, which differ in
+    /// their arguments only.
+    Mangled {
+        /// What it is called in reports.
+        name: &'static str,
+        /// Beginning.
+        begins: &'static str,
+        /// Parts.
+        has: [&'static str; 2],
+    },
     /// A static probe of HotSpot's, with the number of its argument, from 0.
     Static(&'static str, usize),
 }
@@ -66,6 +76,7 @@ impl Row {
             Function::Symbol(name)
             | Function::Suffix(name)
             | Function::Path { ends: name, .. }
+            | Function::Mangled { name, .. }
             | Function::Static(name, _) => name,
         }
     }
@@ -180,6 +191,22 @@ const fn cpp(
     }
 }
 
+/// Overloads that are given the state by reference, which is after one look at it has failed.
+const fn folly(kind: Kind, name: &'static str, mangled: &'static str) -> Row {
+    Row {
+        runtime: "folly",
+        kind: Some(kind),
+        function: Function::Mangled {
+            name,
+            begins: "_ZN5folly15SharedMutexImplI",
+            has: [mangled, "EbRj"],
+        },
+        files: Files::All,
+        place: WORD,
+        unless: None,
+    }
+}
+
 const fn jvm(kind: Option<Kind>, name: &'static str, argument: usize, place: Place) -> Row {
     Row {
         runtime: "jvm",
@@ -194,7 +221,7 @@ const fn jvm(kind: Option<Kind>, name: &'static str, argument: usize, place: Pla
 /// All of them. Sources: of Rust's std and `parking_lot` as in [`crate::runtime`]; glibc 2.36 `nptl/`,
 /// `sysdeps/nptl/bits/pthreadtypes*.h` for sizes; musl 1.2.3 `src/thread/`; abseil 20220623
 /// `absl/synchronization/mutex.cc`, `internal/waiter.cc`; jemalloc 5.3 `src/mutex.c`; gperftools 2.10 `src/base/spinlock.h`;
-/// `OpenJDK` 17 `share/runtime/{objectMonitor,unsafe}.cpp`.
+/// folly 2023 `folly/SharedMutex.h`; `OpenJDK` 17 `share/runtime/{objectMonitor,unsafe}.cpp`.
 pub const ROWS: &[Row] = &[
     std(Kind::Mutex, "Mutex::lock_contended", WORD),
     // Readers sleep on the first word, writers on the second.
@@ -298,6 +325,16 @@ pub const ROWS: &[Row] = &[
         &["SpinLock::", "tcmalloc::"],
         "SpinLock::SlowLock",
         WORD,
+    ),
+    folly(
+        Kind::RwlockRead,
+        "SharedMutex::lockSharedImpl",
+        "14lockSharedImplI",
+    ),
+    folly(
+        Kind::RwlockWrite,
+        "SharedMutex::lockExclusiveImpl",
+        "17lockExclusiveImplI",
     ),
     Row {
         runtime: "jemalloc",
