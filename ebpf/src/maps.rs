@@ -24,6 +24,8 @@ const MMAPABLE: u32 = 1 << 10;
 pub struct Scratch {
     pub head: WaitSample,
     pub stack: [u8; 3 * 4096],
+    /// 1 while somebody uses it: a program may be preempted by another thread's on the same processor.
+    pub is_taken: u64,
 }
 
 /// Read-only after load: the verifier knows its values and removes what they switch off.

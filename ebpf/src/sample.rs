@@ -90,8 +90,23 @@ pub fn emit(source: Source, thread: &Thread, event: &Event) -> bool {
         lost(Counter::Internal);
         return false;
     };
-    // SAFETY: this processor's own element; programs of this object do not interrupt each other.
-    let scratch = unsafe { &mut *scratch };
+    // SAFETY: this processor's own element, of which nobody else uses more than the mark. Volatile, since the compiler
+    // knows nothing of preemption.
+    unsafe {
+        let mark = &raw mut (*scratch).is_taken;
+        if core::ptr::read_volatile(mark) != 0 {
+            lost(Counter::SamplesPreempted);
+            return false;
+        }
+        core::ptr::write_volatile(mark, 1);
+        let is_sent = send(source, thread, event, &mut *scratch);
+        core::ptr::write_volatile(mark, 0);
+        is_sent
+    }
+}
+
+#[inline(always)]
+fn send(source: Source, thread: &Thread, event: &Event, scratch: &mut Scratch) -> bool {
     let head = &mut scratch.head;
     *head = WaitSample {
         kind: event.kind,

@@ -23,6 +23,8 @@ counters! {
     RingFull = "ring_full",
     /// Ends of sampled waits dropped because the ring buffer was full.
     EndRingFull = "end_ring_full",
+    /// Samples not taken because the thread had interrupted another one's.
+    SamplesPreempted = "samples_preempted",
     /// Samples whose stack memory could not be read at all.
     StackUnreadable = "stack_unreadable",
     /// Waits whose end was never seen; found stale at the thread's next wait and taken back.
