@@ -37,6 +37,8 @@ public class SlowLocks {
             }
             for (Thread thread : threads) {
                 awaitState(thread, Thread.State.WAITING);
+                // Nor is waiting.
+                Thread.sleep(20);
                 LockSupport.unpark(thread);
                 awaitState(thread, Thread.State.TERMINATED);
             }

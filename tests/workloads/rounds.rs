@@ -79,10 +79,9 @@ pub fn run(locks: &'static [Lock]) -> ! {
         };
         for _ in 0..lock.rounds {
             (lock.hold)(&|| {
+                // One after the other: two at once may sleep for the queue itself, which looks the same from here.
                 for worker in crew {
                     worker.job.store(number, Ordering::Release);
-                }
-                for worker in crew {
                     let tid = worker.tid.load(Ordering::Acquire);
                     await_parked(tid.try_into().unwrap_or(0));
                 }
