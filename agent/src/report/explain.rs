@@ -227,7 +227,8 @@ fn held(lock: &model::Lock, holder: &model::Holder, thread: ThreadId, facts: &mu
     });
 }
 
-fn lock_fact(lock: &model::Lock) -> facts::Lock {
+/// A lock that threads wait for, as explanations see it.
+pub fn lock_fact(lock: &model::Lock) -> facts::Lock {
     facts::Lock {
         id: lock.name(),
         kind: lock.kind,

@@ -14,8 +14,8 @@ use super::{
 /// A place to attach to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
-    /// The file, by a path that leads there from our own root, such as `/proc/PID/root/...` or
-    /// `/proc/PID/map_files/...`. The kernel follows it once.
+    /// The file, by a path that leads there from our own file system, such as one below a process's `map_files`. The
+    /// kernel follows it once.
     pub file: PathBuf,
     /// Offset of the instruction in it.
     pub offset: u64,

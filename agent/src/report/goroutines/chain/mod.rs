@@ -21,7 +21,7 @@ use crate::{
         net::Address,
     },
     model::explanation::{Confidence, LinkKind, Progress},
-    report::{name, reach::BETWEEN},
+    report::{explain::lock_fact, name, reach::BETWEEN},
     runtime::{
         self,
         go::{
@@ -95,23 +95,9 @@ fn id(census: &Census, index: usize) -> ThreadId {
 }
 
 fn lock(waited: &Waited) -> facts::Lock {
-    let lock = &waited.lock;
     facts::Lock {
-        id: lock.name(),
-        kind: lock.kind,
-        name: lock
-            .symbol
-            .clone()
-            .unwrap_or_else(|| format!("{:#x}", lock.address)),
-        site: lock.site.clone(),
-        waiters: lock.waiters,
-        oldest_wait_ns: lock.oldest_wait_ns,
-        oldest_is_at_least: lock.oldest_is_at_least,
-        shared: None,
-        far: false,
-        abandoned: false,
-        looks: None,
         goroutines: true,
+        ..lock_fact(&waited.lock)
     }
 }
 
